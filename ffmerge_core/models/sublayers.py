@@ -1,0 +1,101 @@
+"""Where the weights of one FF sublayer live, as a value that survives copying a model.
+
+No torch at import: the interface describes a model from its card before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One matrix of an FF sublayer, named by the module that holds it.
+
+    module: dotted path from the model to the module with `.weight` (and perhaps `.bias`).
+    rows: half-open range of output features when several matrices are packed in one.
+    """
+
+    module: str
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class FFSublayer:
+    """One FF sublayer: y = W_out norm(φ(W_in x + b_in)) + b_out, perhaps gated.
+
+    With a gate the inside is φ(W_gate x + b_gate) · (W_in x + b_in).
+    x is what the module of W_in receives; y is what the module of W_out returns, before
+    the residual addition. Some families have no FF module of their own, so none is named.
+    name: "<stack>.<index>". attention: dotted path of the same block's attention module,
+    whose (first) output is compared for contrast.
+    activation: φ's name. norm: path of an inner norm of width d_ff, if there is one.
+    n_parameters: all parameters of the sublayer, biases and inner norm included.
+    """
+
+    name: str
+    attention: str
+    w_in: Slot
+    w_out: Slot
+    d_model: int
+    d_ff: int
+    activation: str
+    n_parameters: int
+    w_gate: Slot | None = None
+    norm: str | None = None
+    biases: tuple[bool, bool] = (True, True)
+
+    @property
+    def stack(self) -> str:
+        return self.name.rsplit(".", 1)[0]
+
+    @property
+    def index(self) -> int:
+        return int(self.name.rsplit(".", 1)[1])
+
+    @property
+    def gated(self) -> bool:
+        return self.w_gate is not None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What members of one group must have in common."""
+        packed = (self.w_in.rows, self.w_gate.rows if self.w_gate else None)
+        return (
+            self.d_model, self.d_ff, self.activation, self.gated, packed,
+            self.norm is not None, self.biases, self.n_parameters,
+        )  # fmt: skip
+
+    def modules(self) -> Iterator[str]:
+        """Paths of the modules that own its parameters, each once, in a fixed order."""
+        slots = (self.w_in, self.w_gate, self.w_out)
+        paths = [slot.module for slot in slots if slot is not None]
+        yield from dict.fromkeys([*paths, *([self.norm] if self.norm else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FFSublayer:
+        values = dict(data)
+        for key in ("w_in", "w_out", "w_gate"):
+            slot = values.get(key)
+            if slot is not None:
+                rows = tuple(slot["rows"]) if slot.get("rows") else None
+                values[key] = Slot(slot["module"], rows)  # type: ignore[arg-type]
+        values["biases"] = tuple(values["biases"])
+        return cls(**values)
+
+
+def parameters_of(model: nn.Module, sublayer: FFSublayer) -> dict[str, nn.Parameter]:
+    """Every parameter of the sublayer by its full dotted name."""
+    return {
+        f"{path}.{name}": parameter
+        for path in sublayer.modules()
+        for name, parameter in model.get_submodule(path).named_parameters()
+    }

@@ -1,0 +1,24 @@
+"""How long work says how far it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Report(Protocol):
+    """A progress callback. It may raise `Cancelled`, which stops the work at once.
+
+    step, total: done and to do, in whatever unit the message names.
+    values: figures known so far, for a live display.
+    """
+
+    def __call__(
+        self, step: int, total: int, message: str, values: Mapping[str, float] | None = None
+    ) -> None: ...
+
+
+def silent(
+    step: int, total: int, message: str, values: Mapping[str, float] | None = None
+) -> None:
+    """The callback of someone who does not listen."""
