@@ -1,0 +1,44 @@
+"""The demo's architecture and its trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from ffmerge_core.demos.vit_digits.data import digits_task
+from ffmerge_core.errors import SourceError
+from ffmerge_core.tasks.image_classification import ImageClassification
+
+FOLDER = Path(__file__).parent
+WEIGHTS = "weights.safetensors"
+
+
+def build() -> nn.Module:
+    """The untrained model: (batch, 1, 8, 8) to logits (batch, 10), 0.6 million parameters."""
+    model: nn.Module = VisionTransformer(
+        img_size=8,
+        patch_size=2,
+        in_chans=1,
+        num_classes=10,
+        embed_dim=64,
+        depth=12,
+        num_heads=4,
+        mlp_ratio=4,
+    )
+    return model
+
+
+def load() -> tuple[nn.Module, ImageClassification]:
+    """The trained model, in evaluation mode, and its task. Raises `SourceError` if damaged."""
+    model = build()
+    try:
+        model.load_state_dict(load_file(FOLDER / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise SourceError(
+            f"The weights of demo:vit-digits cannot be read ({error}). Install the package again."
+        ) from error
+    return model.eval(), digits_task()

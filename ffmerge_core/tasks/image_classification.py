@@ -1,0 +1,250 @@
+"""Image classification: labelled images in three splits, and accuracy as the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ffmerge_core.errors import DataError, FFMergeError
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.task import Batch, Split
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """images: (n, channels, height, width) float32 in [0, 1]. labels: (n,) int64, from 0."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(
+                f"Labels have shape {tuple(self.labels.shape)} and type {self.labels.dtype}; "
+                f"{len(self.images)} images need {len(self.images)} labels of type torch.int64."
+            )
+        if int(self.labels.min()) < 0:
+            raise DataError(
+                f"A label is {int(self.labels.min())}; labels are class numbers from 0."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of one image."""
+        return tuple(self.images.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageClassification:
+    """A `Task` (tasks/task.py) for models that take (batch, channels, height, width).
+
+    The model returns logits (batch, classes), as a tensor or as an object with `.logits`.
+    mean, std: per channel; images are normalised with them before the model sees them.
+    """
+
+    data: str
+    classes: tuple[str, ...]
+    splits: Mapping[Split, LabelledImages]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    kind = "image-classification"
+    metric = "accuracy"
+
+    def __post_init__(self) -> None:
+        if set(self.splits) != set(get_args(Split)):
+            raise DataError(
+                f"The data has the splits {', '.join(sorted(self.splits)) or 'none'}; it needs "
+                f"exactly {', '.join(get_args(Split))}."
+            )
+        shapes = {images.shape for images in self.splits.values()}
+        if len(shapes) > 1:
+            raise DataError(
+                f"The splits have images of different shapes: {sorted(shapes)}. Resize them to one."
+            )
+        for split, images in self.splits.items():
+            highest = int(images.labels.max())
+            if highest >= len(self.classes):
+                raise DataError(
+                    f"The {split} split has the label {highest}, but there are only "
+                    f"{len(self.classes)} classes, numbered from 0."
+                )
+        channels = self.shape[0]
+        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
+            raise DataError(
+                f"The mean is {self.mean} and the standard deviation {self.std}; {channels}-channel"
+                f" images need {channels} of each, and deviations above zero."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of one image."""
+        return self.splits["train"].shape
+
+    def size(self, split: Split) -> int:
+        """Examples in a split."""
+        return len(self.splits[split])
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """What a model is fed: `images` minus mean, over standard deviation, a channel."""
+        return (images - _per_channel(self.mean)) / _per_channel(self.std)
+
+    def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
+        """The training split once, in an order drawn from `seed`, a batch at a time."""
+        images = self.splits["train"].images
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+        for chosen in order.split(batch_size):
+            yield Batch(args=(self.normalised(images[chosen]),))
+
+    def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
+        """Score `model` (left in the mode it came in) on every example of the split.
+
+        Raises `DataError` if it cannot run on these images, returns another number of
+        classes, or returns logits that are not finite.
+        """
+        images, labels = self.splits[split].images, self.splits[split].labels
+        scores, losses, predictions = [], [], []
+        right = 0
+        with _eval_mode(model):
+            for done in range(0, len(images), BATCH_SIZE):
+                target = labels[done : done + BATCH_SIZE]
+                logits = self._logits(model, images[done : done + BATCH_SIZE])
+                predicted = logits.argmax(1)
+                scores.append(predicted == target)
+                losses.append(functional.cross_entropy(logits, target, reduction="none"))
+                predictions.append(predicted)
+                seen = done + len(target)
+                right += int(scores[-1].sum())
+                message = f"images of the {split} split classified"
+                report(seen, len(images), message, {self.metric: right / seen})
+        return Evaluation.of(
+            split,
+            self.metric,
+            torch.cat(scores).numpy(),
+            torch.cat(losses).numpy(),
+            torch.cat(predictions).numpy(),
+        )
+
+    def predict(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Class probabilities (n, classes), float64, of images (n, channels, height, width).
+
+        images: in [0, 1], not normalised. Raises `DataError` as `evaluate` does.
+        """
+        _check_images(images)
+        with _eval_mode(model):
+            return torch.cat(
+                [self._logits(model, batch).softmax(1) for batch in images.split(BATCH_SIZE)]
+            )
+
+    def fitted_to(self, channels: int, size: int) -> ImageClassification:
+        """The same examples, in the same order, for a model that takes another shape.
+
+        size: height and width, reached by bilinear interpolation with antialiasing. Another
+        number of channels is the mean of the present ones, repeated.
+        """
+        if (channels, size, size) == self.shape:
+            return self
+        fitted = {
+            split: LabelledImages(_fit(old.images, channels, size), old.labels)
+            for split, old in self.splits.items()
+        }
+        mean, std = self.mean, self.std
+        if channels != self.shape[0]:
+            mean = (sum(mean) / len(mean),) * channels
+            std = (sum(std) / len(std),) * channels
+        data = f"{self.data} at {channels}×{size}×{size}"
+        return replace(self, data=data, splits=fitted, mean=mean, std=std)
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits (batch, classes), float64, checked."""
+        with torch.inference_mode():
+            logits = _forward(model, self.normalised(images)).double()
+        shape, n = tuple(logits.shape), len(images)
+        if len(shape) != 2 or shape[0] != n:
+            raise DataError(
+                f"The model returned values of shape {shape} for {n} images; a classifier returns "
+                f"logits of shape ({n}, {len(self.classes)})."
+            )
+        if shape[1] != len(self.classes):
+            raise DataError(
+                f"The model tells {shape[1]} classes apart, but {self.data} has "
+                f"{len(self.classes)}. Take a model with a head for {len(self.classes)} classes, "
+                "or other data."
+            )
+        if not bool(logits.isfinite().all()):
+            raise DataError(
+                "The model returned logits that are not finite numbers. Check its weights for NaN "
+                "or infinity."
+            )
+        return logits
+
+
+def _forward(model: nn.Module, images: Tensor) -> Tensor:
+    try:
+        output = model(images)
+    except FFMergeError:
+        raise
+    except (AssertionError, RuntimeError, ValueError) as error:
+        # How timm, torch and transformers refuse an input of the wrong shape.
+        channels, height, width = images.shape[1:]
+        raise DataError(
+            f"The model could not run on {channels}-channel images of {height} by {width} pixels: "
+            f"{error} Fit the data to the model with `fitted_to`, or take a model for this shape."
+        ) from error
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor):
+        raise DataError(
+            f"The model returned a {type(output).__name__}; a classifier returns a tensor of "
+            "logits or an object with `.logits`."
+        )
+    return logits
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    # Module by module, since a caller may keep some of them frozen in evaluation mode.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.dtype != torch.float32 or images.numel() == 0:
+        raise DataError(
+            f"Images have shape {tuple(images.shape)} and type {images.dtype}; expected "
+            "(n, channels, height, width) of type torch.float32, with at least one image."
+        )
+    if not bool(images.isfinite().all()) or float(images.min()) < 0 or float(images.max()) > 1:
+        raise DataError(
+            "Some pixels are not finite or lie outside 0 to 1. Scale the images to 0 to 1; the "
+            "task normalises them itself."
+        )
+
+
+def _fit(images: Tensor, channels: int, size: int) -> Tensor:
+    if images.shape[1] != channels:
+        images = images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    resized = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    # Rounding can leave the interval by one part in ten million.
+    return resized.clamp(0, 1)
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).reshape(-1, 1, 1)
