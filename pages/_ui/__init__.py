@@ -1,0 +1,1 @@
+"""What the pages share: jobs, the state of a tab, and small pieces of interface."""

@@ -1,0 +1,49 @@
+"""What one server holds for all its tabs, and the workspace of the tab that asks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import streamlit as st
+
+from ffmerge_core.errors import StorageError
+from ffmerge_core.reporting.folders import data_folder
+from pages._ui.jobs import JobRegistry
+from pages._ui.workspace import Workspace, WorkspaceStore
+
+log = logging.getLogger(__name__)
+
+# In the tab's address, so that a refresh, which forgets the session, finds its workspace.
+WORKSPACE_PARAMETER = "w"
+
+
+@st.cache_resource(show_spinner=False, on_release=JobRegistry.close)
+def job_registry() -> JobRegistry:
+    """The one queue of long steps."""
+    return JobRegistry()
+
+
+@st.cache_resource(show_spinner=False)
+def workspace_store() -> WorkspaceStore:
+    """Every tab's workspace, kept under the data folder where that can be written."""
+    return WorkspaceStore(_workspace_folder())
+
+
+def current_workspace() -> Workspace:
+    """The workspace of this tab; call it in every run, because it keeps the address right."""
+    # The session's id comes first: a link may have dropped or changed the parameter.
+    asked = st.session_state.get("_workspace") or st.query_params.get(WORKSPACE_PARAMETER)
+    workspace = workspace_store().find(asked)
+    st.session_state["_workspace"] = workspace.id
+    if st.query_params.get(WORKSPACE_PARAMETER) != workspace.id:
+        st.query_params[WORKSPACE_PARAMETER] = workspace.id
+    return workspace
+
+
+def _workspace_folder() -> Path | None:
+    try:
+        return data_folder() / "workspaces"
+    except StorageError as error:
+        log.warning("workspaces are kept in memory only: %s", error)
+        return None

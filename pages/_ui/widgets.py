@@ -1,0 +1,112 @@
+"""Small pieces that every page uses: guarding, empty states, downloads, number formats."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.errors import FragmentHandledException
+from streamlit.navigation.page import StreamlitPage
+
+from ffmerge_core.errors import Cancelled, FFMergeError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn an error into a sentence on the page; as `with guarded():` or `@guarded()`.
+
+    Streamlit's reruns and stops pass: they are no `Exception`, or were handled already.
+    """
+    try:
+        yield
+    except FragmentHandledException:
+        raise
+    except Cancelled:
+        st.info("Cancelled: nothing was changed.")
+    except FFMergeError as error:
+        st.error(str(error))
+    except Exception as error:
+        log.exception("a page failed")
+        st.error(
+            f"This part of the page stopped on an unexpected {type(error).__name__}. "
+            "The details are in the server's log; the rest of your work is kept."
+        )
+
+
+def empty_state(text: str, page: str | StreamlitPage, label: str) -> None:
+    """A sentence on why there is nothing here, and a link to where to go next.
+
+    The link carries the query parameters, which name the tab's workspace.
+    """
+    st.info(text)
+    st.page_link(
+        page, label=label, icon=":material/arrow_forward:", query_params=st.query_params.to_dict()
+    )
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file on offer.
+
+    data: the content, or a function that makes it when the button is pressed.
+    """
+
+    label: str
+    file_name: str
+    data: str | bytes | Callable[[], str | bytes]
+    mime: str
+
+
+def download_row(*files: Download, key: str) -> None:
+    """Download buttons side by side; pressing one does not rerun the page."""
+    with st.container(horizontal=True):
+        for file in files:
+            st.download_button(
+                file.label,
+                file.data,
+                file_name=file.file_name,
+                mime=file.mime,
+                key=f"{key}-{file.file_name}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+
+
+def count(number: int) -> str:
+    """604810 -> "604,810"."""
+    return f"{number:,}"
+
+
+def megabytes(n_bytes: float) -> str:
+    """Decimal megabytes: 2419240 -> "2.42 MB"."""
+    return f"{n_bytes / 1e6:,.2f} MB"
+
+
+def percent(share: float) -> str:
+    """0.9731 -> "97.3 %"; what is not finite -> "unknown"."""
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "unknown"
+
+
+def with_interval(
+    value: float, interval: tuple[float, float], form: Callable[[float], str] = percent
+) -> str:
+    """0.9731, (0.961, 0.982) -> "97.3 % (96.1 % to 98.2 %)"."""
+    low, high = interval
+    return f"{form(value)} ({form(low)} to {form(high)})"
+
+
+def duration(seconds: float) -> str:
+    """0.4 -> "0.4 s", 75 -> "1 min 15 s", 3720 -> "1 h 2 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
