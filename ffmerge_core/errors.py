@@ -3,11 +3,11 @@
     FFMergeError
     ├── SourceError        (ValueError)    a model that cannot be opened
     │   └── UnsupportedModelError          it opens, but its FF sublayers are unknown here
-    ├── ProofError         (RuntimeError)  a model whose declared FF weights do not compute what it computes
+    ├── ProofError         (RuntimeError)  declared FF weights that are not the model's
     ├── PlanError          (ValueError)    groups or recipes that cannot be carried out
-    ├── DataError          (ValueError)    data that cannot be used: absent, wrongly shaped, not finite
-    ├── StorageError       (OSError)       a data folder or run history that cannot be read or written
-    └── Cancelled                          someone pressed Cancel; raised by a progress callback
+    ├── DataError          (ValueError)    data that cannot be used
+    ├── StorageError       (OSError)       a data folder or run history out of reach
+    └── Cancelled                          someone pressed Cancel; a progress callback raises it
 
 Messages are whole sentences for the person in front of the screen: what was found,
 what was expected, what to do.
@@ -42,5 +42,5 @@ class StorageError(FFMergeError, OSError):
     """A data folder or run history that cannot be read or written."""
 
 
-class Cancelled(FFMergeError):
+class Cancelled(FFMergeError):  # noqa: N818 (a request, not an error)
     """Work stopped because its user asked; nothing was changed."""

@@ -86,12 +86,14 @@ class MergePlan:
 class Recipe:
     """Everything needed to replay a number: a source, a plan and how features were taken.
 
-    source: what `load` takes. tokens, seed: the calibration draw from the training split.
+    source: what `load` takes. data: the built-in data's name, where the source brings none.
+    tokens, seed: the calibration draw from the training split.
     dtype: of the model's weights. revision: fixes the source (a hash of its weights).
     """
 
     source: str
     plan: MergePlan
+    data: str | None = None
     tokens: int = 10_000
     seed: int = 0
     dtype: str = "float32"

@@ -5,12 +5,9 @@ No torch at import: the interface describes a model from its card before torch i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import nn
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -71,11 +68,19 @@ class FFSublayer:
             self.norm is not None, self.biases, self.n_parameters,
         )  # fmt: skip
 
-    def modules(self) -> Iterator[str]:
-        """Paths of the modules that own its parameters, each once, in a fixed order."""
-        slots = (self.w_in, self.w_gate, self.w_out)
-        paths = [slot.module for slot in slots if slot is not None]
-        yield from dict.fromkeys([*paths, *([self.norm] if self.norm else [])])
+    @property
+    def modules(self) -> dict[str, str]:
+        """Role ("in", "gate", "out", "norm") → path of a module that owns parameters.
+
+        A gate packed with W_in lives in the same module and has no entry of its own.
+        """
+        paths = {"in": self.w_in.module}
+        if self.w_gate is not None and self.w_gate.module != self.w_in.module:
+            paths["gate"] = self.w_gate.module
+        paths["out"] = self.w_out.module
+        if self.norm is not None:
+            paths["norm"] = self.norm
+        return paths
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,15 +92,6 @@ class FFSublayer:
             slot = values.get(key)
             if slot is not None:
                 rows = tuple(slot["rows"]) if slot.get("rows") else None
-                values[key] = Slot(slot["module"], rows)  # type: ignore[arg-type]
+                values[key] = Slot(slot["module"], rows)
         values["biases"] = tuple(values["biases"])
         return cls(**values)
-
-
-def parameters_of(model: nn.Module, sublayer: FFSublayer) -> dict[str, nn.Parameter]:
-    """Every parameter of the sublayer by its full dotted name."""
-    return {
-        f"{path}.{name}": parameter
-        for path in sublayer.modules()
-        for name, parameter in model.get_submodule(path).named_parameters()
-    }

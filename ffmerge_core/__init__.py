@@ -1,0 +1,79 @@
+"""Merge the feed-forward (FF) sublayers of transformers (Verma, Murray, Duh, arXiv 2501.06126).
+
+    import ffmerge_core as fm
+
+    model = fm.load("demo:vit-digits")
+    feats = fm.calibrate(model, tokens=10_000, seed=0)
+    plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),))
+    merged = fm.apply(model, plan, feats)
+    print(fm.evaluate(merged).versus(fm.evaluate(model)))
+
+Names are loaded when first used, so importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
+    from ffmerge_core.compression.merging import apply
+    from ffmerge_core.compression.running import RunResult, evaluate, run
+    from ffmerge_core.errors import FFMergeError
+    from ffmerge_core.models.loaded import LoadedModel
+    from ffmerge_core.models.loading import load
+    from ffmerge_core.models.sublayers import FFSublayer
+    from ffmerge_core.plan import MergePlan, Recipe
+    from ffmerge_core.tasks.evaluation import Evaluation
+    from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Evaluation": "tasks.evaluation",
+    "FFMergeError": "errors",
+    "FFSublayer": "models.sublayers",
+    "Features": "analysis.features",
+    "ImageClassification": "tasks.image_classification",
+    "LabelledImages": "tasks.image_classification",
+    "LoadedModel": "models.loaded",
+    "MergePlan": "plan",
+    "Recipe": "plan",
+    "RunResult": "compression.running",
+    "apply": "compression.merging",
+    "calibrate": "analysis.features",
+    "evaluate": "compression.running",
+    "load": "models.loading",
+    "run": "compression.running",
+    "similarity_matrix": "analysis.features",
+}
+
+__all__ = [
+    "Evaluation",
+    "FFMergeError",
+    "FFSublayer",
+    "Features",
+    "ImageClassification",
+    "LabelledImages",
+    "LoadedModel",
+    "MergePlan",
+    "Recipe",
+    "RunResult",
+    "apply",
+    "calibrate",
+    "evaluate",
+    "load",
+    "run",
+    "similarity_matrix",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

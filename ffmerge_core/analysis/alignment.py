@@ -1,0 +1,68 @@
+"""Which neuron of one FF sublayer plays the part of which neuron of another.
+
+Pure numerics of the paper's "Align" step (Verma et al., arXiv 2501.06126).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Below this share of a neuron's own magnitude its spread is rounding, and it counts as dead.
+_DEAD = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """The neurons of a sublayer matched to an anchor's.
+
+    permutation: (d_ff,) int64, entry j = the sublayer's neuron matched to anchor neuron j.
+    before, after: mean correlation of neuron j with neuron j, and with its match.
+    """
+
+    permutation: Tensor
+    before: float
+    after: float
+
+    def inverse(self) -> Match:
+        """The same match seen from the other sublayer."""
+        return Match(torch.argsort(self.permutation), self.before, self.after)
+
+
+def standardised(hidden: Tensor) -> Tensor:
+    """Columns of zero mean and unit norm, so that aᵀb holds Pearson correlations.
+
+    hidden: (n_tokens, d_ff). A dead neuron (zero variance) becomes a column of zeros: its
+    correlation with everything is defined as 0.
+    """
+    mean = hidden.mean(0, dtype=torch.float64)
+    columns = hidden - mean.to(hidden.dtype)
+    norm = torch.linalg.vector_norm(columns, dim=0, dtype=torch.float64)
+    magnitude = mean.abs() * hidden.shape[0] ** 0.5
+    alive = norm > _DEAD * (magnitude + norm)
+    scale = torch.where(alive, 1 / norm.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    return columns * scale.to(hidden.dtype)
+
+
+def correlate(anchor: Tensor, other: Tensor) -> Tensor:
+    """Pearson correlations of standardised features, (d_ff, d_ff), rows = anchor neurons."""
+    return anchor.T @ other
+
+
+def match_neurons(correlation: Tensor) -> Match:
+    """The one-to-one match of largest total correlation: Σ_j C[j, π(j)] (paper, "Align").
+
+    correlation: (d_ff, d_ff), rows = anchor neurons. Exact: SciPy's linear assignment
+    (Jonker-Volgenant).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    table = correlation.double().numpy()
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return Match(
+        permutation=torch.from_numpy(columns).long(),
+        before=float(table.diagonal().mean()),
+        after=float(table[rows, columns].mean()),
+    )

@@ -1,0 +1,1 @@
+"""What is done to a model: merging, and running a whole recipe."""

@@ -1,0 +1,137 @@
+"""From a recipe to its numbers: load, calibrate, merge, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ffmerge_core.analysis.features import Features, calibrate
+from ffmerge_core.compression.cost import measured, versions
+from ffmerge_core.compression.merging import AlignedPair, aligned_pairs, apply
+from ffmerge_core.errors import PlanError
+from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.loading import load
+from ffmerge_core.plan import Recipe
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.task import Split
+
+_STEPS = ("Loading", "Calibrating", "Merging", "Evaluating the original", "Evaluating the merge")
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a recipe gave. before, after: the original and the merged model on validation.
+
+    seconds: by step. peak_memory: bytes, of the whole process.
+    """
+
+    recipe: Recipe
+    original: LoadedModel
+    merged: LoadedModel
+    before: Evaluation
+    after: Evaluation
+    pairs: tuple[AlignedPair, ...]
+    n_tokens: int | None
+    seconds: dict[str, float]
+    peak_memory: int
+    versions: dict[str, str]
+
+    def record(self) -> dict[str, Any]:
+        """The result as the run history stores it: JSON values only."""
+        record = scores_record(self.before, self.after)
+        for side, model in (("original", self.original), ("merged", self.merged)):
+            record[side] |= {
+                "n_parameters": model.n_parameters,
+                "weight_bytes": model.weight_bytes,
+            }
+        return record | {
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "n_tokens": self.n_tokens,
+        }
+
+
+def run(
+    recipe: Recipe,
+    report: Report = silent,
+    *,
+    model: LoadedModel | None = None,
+    feats: Features | None = None,
+    before: Evaluation | None = None,
+) -> RunResult:
+    """Carry out a recipe; the same recipe gives the same numbers on the same machine.
+
+    model, feats, before: the recipe's own model, features and validation score if they are
+    at hand already; they are checked, not trusted.
+    """
+    with measured() as cost:
+        with cost.step("load"):
+            model = model or load(recipe.source, task=recipe.data, report=_part(report, 0))
+        _check_source(recipe, model)
+        recipe.plan.check(model.sublayers)
+        if recipe.plan.method != "permute":
+            feats = None
+        elif feats is None or (feats.revision, feats.seed, feats.asked) != (
+            model.revision, recipe.seed, recipe.tokens,
+        ):  # fmt: skip
+            with cost.step("calibrate"):
+                feats = calibrate(model, recipe.tokens, recipe.seed, _part(report, 1))
+        with cost.step("merge"):
+            merged = apply(model, recipe.plan, feats, _part(report, 2))
+        with cost.step("evaluate"):
+            before = before or evaluate(model, "validation", _part(report, 3))
+            after = evaluate(merged, "validation", _part(report, 4))
+    return RunResult(
+        recipe=recipe,
+        original=model,
+        merged=merged,
+        before=before,
+        after=after,
+        pairs=aligned_pairs(recipe.plan, feats) if feats else (),
+        n_tokens=feats.n_tokens if feats else None,
+        seconds=cost.seconds,
+        peak_memory=cost.peak_memory,
+        versions=versions(),
+    )
+
+
+def evaluate(
+    model: LoadedModel, split: Split = "validation", report: Report = silent
+) -> Evaluation:
+    """Score a model on a split of its task. Choices read "validation"; "test" is for reports."""
+    return model.require_task().evaluate(model.model, split, report)
+
+
+def scores_record(before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    """One split's scores of both models and their paired difference, as the history keeps them."""
+    split = before.split
+    return {
+        "original": {split: before.to_dict()},
+        "merged": {split: after.to_dict()},
+        "difference": {split: after.versus(before).summary()},
+    }
+
+
+def _check_source(recipe: Recipe, model: LoadedModel) -> None:
+    if recipe.revision is not None and recipe.revision != model.revision:
+        raise PlanError(
+            f"{recipe.source} holds other weights now (revision {model.revision[:12]}) than when "
+            f"this recipe was written ({recipe.revision[:12]}). Restore them, or take the recipe's "
+            "revision out to run it on these."
+        )
+
+
+def _part(report: Report, index: int) -> Callable[..., None]:
+    """Progress of one step as a share of all, in thousandths."""
+
+    def inner(step: int, total: int, message: str, values: Any = None) -> None:
+        share = (index + step / max(total, 1)) / len(_STEPS)
+        report(
+            round(1000 * share),
+            1000,
+            f"{_STEPS[index]}: {message[:1].lower()}{message[1:]}",
+            values,
+        )
+
+    return inner

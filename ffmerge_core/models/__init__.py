@@ -1,0 +1,1 @@
+"""What a model is: families, FF sublayers, proof, structure, loading."""

@@ -1,0 +1,78 @@
+"""A model opened here: the module, what it is for, and where its FF sublayers live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from ffmerge_core.errors import DataError
+from ffmerge_core.models.families import Family
+from ffmerge_core.models.structure import count_parameters, weight_bytes
+from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import MergePlan
+from ffmerge_core.tasks.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A proven model. Nothing in this package changes one in place.
+
+    source: what it was loaded from. revision: SHA-256 of the weights it was loaded with.
+    plan: what was done to it since, or None.
+    """
+
+    model: nn.Module
+    task: Task | None
+    sublayers: tuple[FFSublayer, ...]
+    family: Family
+    source: str
+    revision: str
+    plan: MergePlan | None = None
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Parameters held, a tied one counted once."""
+        return count_parameters(self.model)
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Memory that the weights take, in bytes. Tying saves this, not compute."""
+        return weight_bytes(self.model)
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(sublayer.stack for sublayer in self.sublayers))
+
+    def require_task(self) -> Task:
+        """Its task; `DataError` if it was opened without data."""
+        if self.task is None:
+            raise DataError(
+                f"{self.source} was opened without data, so it cannot be measured. Open it with "
+                'data: load(source, task="digits") or task=your own ImageClassification.'
+            )
+        return self.task
+
+
+def anatomy(
+    model: nn.Module, family: Family, sublayers: Sequence[FFSublayer]
+) -> tuple[tuple[str, int], ...]:
+    """Parameters by part, each counted once: FF, attention, embeddings, norms, head, other."""
+    prefixes = (
+        ("FF", tuple(path for sublayer in sublayers for path in sublayer.modules.values())),
+        ("attention", tuple(sublayer.attention for sublayer in sublayers)),
+        ("embeddings", family.embeddings),
+        ("head", family.head),
+    )
+    totals = dict.fromkeys(("FF", "attention", "embeddings", "norms", "head", "other"), 0)
+    for name, parameter in model.named_parameters():
+        part = next((part for part, paths in prefixes if _under(name, paths)), None)
+        # What is left is a norm's or a LayerScale's vector, or something unforeseen.
+        totals[part or ("norms" if parameter.ndim == 1 else "other")] += parameter.numel()
+    return tuple((part, total) for part, total in totals.items() if total)
+
+
+def _under(name: str, paths: tuple[str, ...]) -> bool:
+    return any(name == path or name.startswith(f"{path}.") for path in paths)

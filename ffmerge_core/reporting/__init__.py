@@ -1,0 +1,1 @@
+"""What is kept (the run history) and shown (figures)."""
