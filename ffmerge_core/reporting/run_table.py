@@ -1,0 +1,109 @@
+"""Runs as a table, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ffmerge_core.reporting.run import Run
+
+Record = dict[str, Any]
+
+
+def to_frame(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a run, in the order given; empty cells where a run has no such figure.
+
+    "weights MB" is 10⁶ bytes; every "change" is merged minus original, paired over the
+    examples; "low" and "high" are the ends of the interval of the column before them.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_record(run) for run in runs], columns=list(_record(None)))
+
+
+def to_csv(runs: Iterable[Run]) -> str:
+    """`to_frame` as text, a header line first."""
+    return to_frame(runs).to_csv(index=False, lineterminator="\n")
+
+
+def to_json(runs: Iterable[Run]) -> str:
+    """Everything known of each run, as a JSON list; NaN and infinity become null."""
+    return json.dumps([_strict(asdict(run)) for run in runs], indent=2, default=datetime.isoformat)
+
+
+def _record(run: Run | None) -> Record:
+    """One row; of no run, a row whose keys are the columns."""
+    recipe = run.recipe if run else {}
+    plan = recipe.get("plan") or {}
+    groups = plan.get("groups") or ()
+    result = (run.result if run else None) or {}
+    original, merged = result.get("original") or {}, result.get("merged") or {}
+    return {
+        "name": run.name if run else None,
+        "status": run.status if run else None,
+        "source": run.source if run else None,
+        "created": run.created if run else None,
+        "finished": run.finished if run else None,
+        "method": plan.get("method"),
+        "anchor": plan.get("anchor"),
+        "groups": "; ".join(" + ".join(group) for group in groups) or None,
+        "sublayers removed": sum(len(group) - 1 for group in groups),
+        "tokens": recipe.get("tokens"),
+        "seed": recipe.get("seed"),
+        "original parameters": original.get("n_parameters"),
+        "parameters": merged.get("n_parameters"),
+        "weights MB": _scaled(merged.get("weight_bytes")),
+        **_scores(result, "validation"),
+        **_scores(result, "test"),
+        "seconds": sum(run.seconds.values()) if run and run.seconds else None,
+        "peak memory MB": _scaled(run.peak_memory if run else None),
+        "error": run.error if run else None,
+        "id": run.id if run else None,
+    }
+
+
+def _scores(result: Mapping[str, Any], split: str) -> Record:
+    """Columns of one split; the metric stands in a column, for runs may differ in it."""
+    original, merged, change = (
+        (result.get(part) or {}).get(split) or {} for part in ("original", "merged", "difference")
+    )
+    low, high = merged.get("interval") or (None, None)
+    change_low, change_high = change.get("interval") or (None, None)
+    loss_low, loss_high = change.get("loss_interval") or (None, None)
+    return {
+        f"{split} metric": merged.get("metric"),
+        f"{split} examples": merged.get("n"),
+        f"{split} original score": original.get("value"),
+        f"{split} score": merged.get("value"),
+        f"{split} score low": low,
+        f"{split} score high": high,
+        f"{split} score change": change.get("value"),
+        f"{split} score change low": change_low,
+        f"{split} score change high": change_high,
+        f"{split} original loss": original.get("loss"),
+        f"{split} loss": merged.get("loss"),
+        f"{split} loss change": change.get("loss"),
+        f"{split} loss change low": loss_low,
+        f"{split} loss change high": loss_high,
+        f"{split} agreement": change.get("agreement"),
+    }
+
+
+def _scaled(n_bytes: int | None) -> float | None:
+    return None if n_bytes is None else n_bytes / 1e6
+
+
+def _strict(value: Any) -> Any:
+    """The value with every number that JSON cannot write as `None`."""
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,99 @@
+import csv
+import io
+import json
+from datetime import datetime
+
+import pytest
+
+from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.reporting.runs import RunStore
+
+
+def scores(value, loss):
+    return {
+        "metric": "accuracy", "value": value, "loss": loss, "n": 359,
+        "interval": [value - 0.01, value + 0.01], "loss_interval": [loss - 0.1, loss + 0.1],
+    }  # fmt: skip
+
+
+RESULT = {
+    "original": {"n_parameters": 600_000, "weight_bytes": 2_400_000, "validation": scores(0.97, 1)},
+    "merged": {"n_parameters": 500_000, "weight_bytes": 2_000_000, "validation": scores(0.9, 2)},
+    "difference": {
+        "validation": {
+            "value": -0.07, "interval": [-0.1, -0.04], "loss": 1.0, "loss_interval": [0.8, 1.2],
+            "agreement": 0.92, "n": 359,
+        }
+    },
+    "pairs": [{"anchor": "encoder.3", "sublayer": "encoder.4", "before": 0.1, "after": 0.6}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path)
+
+
+@pytest.fixture
+def runs(store):
+    plan = MergePlan((("encoder.3", "encoder.4", "encoder.5"), ("encoder.8", "encoder.9")))
+    recipe = Recipe("demo:vit-digits", plan, tokens=5_000, seed=3).to_dict()
+    run = store.start(recipe, "demo:vit-digits", 'a "quoted", name', {"torch": "2.14.1"})
+    store.finish(run.id, RESULT, {"calibrate": 1.0, "merge": 0.5}, 3_000_000)
+    store.fail(store.start(recipe, "demo:vit-digits", "failed", {}).id, "No data.")
+    return store.list()
+
+
+def test_the_table_has_one_row_a_run_with_its_figures(store, runs):
+    table = store.to_frame(runs)
+    assert list(table["name"]) == ["failed", 'a "quoted", name']
+    row = table.iloc[1]
+    assert row["groups"] == "encoder.3 + encoder.4 + encoder.5; encoder.8 + encoder.9"
+    assert row["sublayers removed"] == 3
+    assert (row["tokens"], row["seed"], row["method"]) == (5_000, 3, "permute")
+    assert (row["original parameters"], row["parameters"]) == (600_000, 500_000)
+    assert (row["weights MB"], row["peak memory MB"], row["seconds"]) == (2.0, 3.0, 1.5)
+    assert row["validation original score"] == 0.97
+    assert (row["validation score"], row["validation score low"]) == (0.9, 0.89)
+    assert (row["validation score change"], row["validation loss change high"]) == (-0.07, 1.2)
+    assert row["validation agreement"] == 0.92
+    assert table["test score"].isna().all()
+
+
+def test_a_failed_run_has_empty_figures_and_its_error(store, runs):
+    row = store.to_frame(runs).iloc[0]
+    assert row["error"] == "No data."
+    assert row[["parameters", "validation score", "seconds"]].isna().all()
+
+
+def test_no_runs_make_an_empty_table_with_the_same_columns(store, runs):
+    assert list(store.to_frame([]).columns) == list(store.to_frame(runs).columns)
+    assert len(store.to_frame([])) == 0
+
+
+def test_csv_reads_back(store, runs):
+    rows = list(csv.DictReader(io.StringIO(store.to_csv(runs))))
+    assert [row["name"] for row in rows] == ["failed", 'a "quoted", name']
+    assert float(rows[1]["validation score"]) == 0.9
+    assert rows[0]["validation score"] == ""
+
+
+def test_json_is_complete_and_replays(store, runs):
+    whole = json.loads(store.to_json(runs))[1]
+    assert whole["result"] == RESULT
+    assert Recipe.from_dict(whole["recipe"]) == Recipe.from_dict(runs[1].recipe)
+    assert whole["seconds"] == {"calibrate": 1.0, "merge": 0.5}
+    assert whole["versions"] == {"torch": "2.14.1"}
+    assert whole["peak_memory"] == 3_000_000
+    assert datetime.fromisoformat(whole["created"]) == runs[1].created
+
+
+def test_json_holds_no_number_that_other_readers_refuse(store, runs):
+    store.update_result(runs[1].id, {"merged": {"validation": {"loss": float("nan")}}})
+
+    def refuse(constant):
+        pytest.fail(f"{constant} is not JSON")
+
+    text = store.to_json(store.list())
+    whole = json.loads(text, parse_constant=refuse)
+    assert whole[1]["result"]["merged"]["validation"]["loss"] is None
