@@ -24,7 +24,7 @@ def test_without_the_variable_it_is_the_users_data_folder(tmp_path, monkeypatch)
 def test_a_folder_that_cannot_be_made_names_itself_and_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("FFMERGE_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(StorageError, match="file/home cannot be made.*FFMERGE_HOME"):
+    with pytest.raises(StorageError, match=r"file/home cannot be made.*FFMERGE_HOME"):
         data_folder()
 
 

@@ -48,7 +48,7 @@ def test_processes_that_make_and_fill_one_file_at_once_lose_nothing(tmp_path):
 
 
 def test_a_killed_process_leaves_an_interrupted_run_and_the_rest_intact(tmp_path):
-    store = filled(tmp_path)
+    filled(tmp_path)
     process = begin(
         f"store = RunStore(Path({str(tmp_path)!r}))",
         "store.start({}, 'demo', 'killed', {})",

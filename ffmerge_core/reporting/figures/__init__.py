@@ -1,0 +1,18 @@
+"""Figures as pure functions of numbers: no model, no page, no file."""
+
+from ffmerge_core.reporting.figures.anatomy import anatomy_bar
+from ffmerge_core.reporting.figures.compare import RunPoint, compare_chart, pareto_front
+from ffmerge_core.reporting.figures.heatmap import similarity_heatmap
+from ffmerge_core.reporting.figures.matching import alignment_bars, matching_figure
+from ffmerge_core.reporting.figures.style import to_html
+
+__all__ = [
+    "RunPoint",
+    "alignment_bars",
+    "anatomy_bar",
+    "compare_chart",
+    "matching_figure",
+    "pareto_front",
+    "similarity_heatmap",
+    "to_html",
+]

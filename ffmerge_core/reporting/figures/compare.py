@@ -1,0 +1,194 @@
+"""What merging cost: score against parameters, for all runs of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from textwrap import wrap
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from ffmerge_core.reporting.figures.style import (
+    BLUE,
+    GREEN,
+    NEUTRAL,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    lay_out,
+)
+
+Metric = Literal["accuracy", "loss"]
+LOOKS = {
+    "permute": (BLUE, "circle"),
+    "vanilla": (ORANGE, "square"),
+    "copy": (GREEN, "diamond"),
+    "random": (PURPLE, "x"),
+}
+OTHER_LOOK = (NEUTRAL, "cross")
+EDGE = {"color": "rgba(255, 255, 255, 0.7)", "width": 1}
+HOVER_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class RunPoint:
+    """One model in the chart.
+
+    value: its score, with the ends of its interval. plan: in words, for the hover.
+    method: "permute", "vanilla", …; of the original it does not matter.
+    """
+
+    id: str
+    name: str
+    n_parameters: int
+    value: float
+    low: float
+    high: float
+    plan: str
+    is_original: bool
+    method: str
+    higher_is_better: bool
+
+
+def pareto_front(points: Sequence[RunPoint]) -> list[RunPoint]:
+    """The points that no other beats, by rising parameters and then as given.
+
+    A point is beaten by one that has no more parameters and no worse value, and is
+    strictly better in one of the two; equal points stay together. A value that is not a
+    number is never on the front.
+    """
+    known = [point for point in points if not math.isnan(point.value)]
+    front = [point for point in known if not any(_beats(other, point) for other in known)]
+    return sorted(front, key=lambda point: point.n_parameters)
+
+
+def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
+    """Score against parameters, with intervals, the original and the Pareto front.
+
+    Every point's `customdata` is [run id], for picking.
+    """
+    figure = go.Figure()
+    front = pareto_front(points)
+    if len(front) > 1:
+        _draw_front(figure, front)
+    hover = _hover_texts(points, metric)
+    runs = [point for point in points if not point.is_original]
+    for method in dict.fromkeys(point.method for point in runs):
+        colour, symbol = LOOKS.get(method, OTHER_LOOK)
+        mine = [point for point in runs if point.method == method]
+        _draw_points(figure, mine, hover, method, colour, symbol, size=11)
+    originals = [point for point in points if point.is_original]
+    if originals:
+        _draw_points(figure, originals, hover, "original", VERMILLION, "star", size=17)
+        _draw_reference(figure, originals[0].value, metric)
+    lay_out(figure, height=480)
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        margin={"t": 50},
+        showlegend=True,
+    )
+    figure.update_xaxes(
+        title="parameters", tickformat="~s", zeroline=False, nticks=8, range=_span(points)
+    )
+    figure.update_yaxes(
+        title=metric, tickformat=".1%" if metric == "accuracy" else None, zeroline=False
+    )
+    return figure
+
+
+def _beats(one: RunPoint, other: RunPoint) -> bool:
+    sign = 1 if one.higher_is_better else -1
+    smaller = other.n_parameters - one.n_parameters
+    better = sign * (one.value - other.value)
+    return smaller >= 0 and better >= 0 and (smaller > 0 or better > 0)
+
+
+def _draw_front(figure: go.Figure, front: Sequence[RunPoint]) -> None:
+    # Between two points of the front the best known model is the smaller one.
+    figure.add_scatter(
+        x=[point.n_parameters for point in front],
+        y=[point.value for point in front],
+        mode="lines",
+        line={"shape": "hv", "color": NEUTRAL, "width": 2, "dash": "dot"},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+
+
+def _draw_points(
+    figure: go.Figure,
+    points: Sequence[RunPoint],
+    hover: dict[tuple[int, float], str],
+    name: str,
+    colour: str,
+    symbol: str,
+    size: int,
+) -> None:
+    figure.add_scatter(
+        x=[point.n_parameters for point in points],
+        y=[point.value for point in points],
+        error_y={
+            "type": "data",
+            "array": [point.high - point.value for point in points],
+            "arrayminus": [point.value - point.low for point in points],
+            "thickness": 1,
+            "width": 4,
+        },
+        customdata=[[point.id] for point in points],
+        mode="markers",
+        # A light edge keeps neighbours apart.
+        marker={"color": colour, "symbol": symbol, "size": size, "line": EDGE},
+        name=name,
+        hovertext=[hover[point.n_parameters, point.value] for point in points],
+        hoverinfo="text",
+        # A picked run must not fade the others.
+        unselected={"marker": {"opacity": 1}},
+    )
+
+
+def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
+    figure.add_hline(
+        y=value,
+        line={"color": VERMILLION, "width": 1, "dash": "dash"},
+        annotation={
+            "text": f"original: {_said(value, metric)}",
+            "x": 0,
+            "xanchor": "left",
+            "yanchor": "bottom",
+        },
+    )
+
+
+def _span(points: Sequence[RunPoint]) -> list[float] | None:
+    """The parameter axis with a margin, wide enough for one point alone to have ticks."""
+    counts = [point.n_parameters for point in points]
+    if not counts:
+        return None
+    low, high = min(counts), max(counts)
+    margin = 0.06 * (high - low) or 0.1 * high
+    return [low - margin, high + margin]
+
+
+def _hover_texts(points: Sequence[RunPoint], metric: Metric) -> dict[tuple[int, float], str]:
+    """By place: all runs that lie there, for only the topmost marker is hovered."""
+    texts: dict[tuple[int, float], list[str]] = {}
+    for point in points:
+        text = (
+            f"<b>{_wrapped(point.name)}</b><br>{_wrapped(point.plan)}<br>"
+            f"{point.n_parameters:,} parameters<br>{metric} {_said(point.value, metric)} "
+            f"({_said(point.low, metric)} to {_said(point.high, metric)})"
+        )
+        texts.setdefault((point.n_parameters, point.value), []).append(text)
+    return {place: "<br><br>".join(here) for place, here in texts.items()}
+
+
+def _wrapped(text: str) -> str:
+    """A user's words as lines that fit a hover label, no markup read into them."""
+    return "<br>".join(escape(line) for line in wrap(text, HOVER_WIDTH))
+
+
+def _said(value: float, metric: Metric) -> str:
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}"

@@ -1,0 +1,140 @@
+import itertools
+import random
+
+import pytest
+
+from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
+
+
+def point(id, n, value, method="permute", original=False, higher=True, name=None):
+    return RunPoint(
+        id, name or f"run {id}", n, value, value - 0.02, value + 0.01, "encoder.3 + encoder.4",
+        original, method, higher,
+    )  # fmt: skip
+
+
+def ids(points):
+    return [point.id for point in points]
+
+
+def test_the_front_holds_what_no_other_beats():
+    points = [point("a", 10, 0.9), point("b", 8, 0.8), point("c", 9, 0.7), point("d", 6, 0.5)]
+    assert ids(pareto_front(points)) == ["d", "b", "a"]
+
+
+def test_ties_in_one_thing_are_decided_by_the_other():
+    same_size = [point("worse", 5, 0.7), point("better", 5, 0.8)]
+    same_value = [point("big", 6, 0.7), point("small", 5, 0.7)]
+    assert ids(pareto_front(same_size)) == ["better"]
+    assert ids(pareto_front(same_value)) == ["small"]
+
+
+def test_equal_points_stay_together():
+    points = [point("a", 5, 0.7), point("b", 5, 0.7), point("c", 6, 0.6)]
+    assert ids(pareto_front(points)) == ["a", "b"]
+
+
+def test_for_a_loss_lower_is_better():
+    points = [point("a", 5, 0.7, higher=False), point("b", 6, 0.9, higher=False)]
+    assert ids(pareto_front(points)) == ["a"]
+
+
+def test_what_is_not_a_number_neither_is_on_the_front_nor_hides_others():
+    assert ids(pareto_front([point("nan", 1, float("nan")), point("a", 5, 0.7)])) == ["a"]
+    assert pareto_front([]) == []
+
+
+def test_along_the_front_more_parameters_always_buy_a_better_value():
+    draw = random.Random(0)
+    sizes = [draw.randint(0, 20) for _ in range(60)]
+    # Larger models tend to score better, so that the front has many steps.
+    points = [point(str(at), n, (n + draw.randint(0, 5)) / 30) for at, n in enumerate(sizes)]
+    front = pareto_front(points)
+    distinct = list(dict.fromkeys((p.n_parameters, p.value) for p in front))
+    assert len(distinct) > 5
+    for (n, value), (next_n, next_value) in itertools.pairwise(distinct):
+        assert n < next_n
+        assert value < next_value
+    for p in points:
+        assert any(f.n_parameters <= p.n_parameters and f.value >= p.value for f in front)
+
+
+def trace(figure, name):
+    (found,) = [trace for trace in figure.data if trace.name == name]
+    return found
+
+
+@pytest.fixture
+def figure():
+    points = [
+        point("o", 600_000, 0.97, original=True, name="original model"),
+        point("p", 500_000, 0.95),
+        point("q", 500_000, 0.95),
+        point("v", 500_000, 0.9, method="vanilla"),
+        point("new", 400_000, 0.5, method="something new"),
+    ]
+    return compare_chart(points, "accuracy")
+
+
+def test_points_carry_their_ids_intervals_and_words(figure):
+    permute = trace(figure, "permute")
+    assert [list(data) for data in permute.customdata] == [["p"], ["q"]]
+    assert permute.error_y.array == pytest.approx([0.01, 0.01])
+    assert permute.error_y.arrayminus == pytest.approx([0.02, 0.02])
+    (vanilla,) = trace(figure, "vanilla").hovertext
+    assert vanilla == (
+        "<b>run v</b><br>encoder.3 + encoder.4<br>500,000 parameters<br>"
+        "accuracy 90.0% (88.0% to 91.0%)"
+    )
+
+
+def test_points_on_one_place_are_all_told(figure):
+    for text in trace(figure, "permute").hovertext:
+        assert "run p" in text
+        assert "run q" in text
+
+
+def test_methods_differ_in_colour_and_symbol(figure):
+    markers = [trace.marker for trace in figure.data if trace.mode == "markers"]
+    assert len(markers) == 4
+    assert len({marker.color for marker in markers}) == 4
+    assert len({marker.symbol for marker in markers}) == 4
+
+
+def test_the_original_is_a_star_with_a_labelled_line(figure):
+    assert trace(figure, "original").marker.symbol == "star"
+    (line,) = figure.layout.shapes
+    assert (line.y0, line.y1) == (0.97, 0.97)
+    assert figure.layout.annotations[0].text == "original: 97.0%"
+
+
+def test_the_front_is_a_step_line_through_its_points(figure):
+    front = trace(figure, "Pareto front")
+    assert list(zip(front.x, front.y, strict=True)) == [
+        (400_000, 0.5), (500_000, 0.95), (500_000, 0.95), (600_000, 0.97),
+    ]  # fmt: skip
+    assert front.line.shape == "hv"
+
+
+def test_a_loss_chart_says_loss():
+    figure = compare_chart([point("a", 5, 0.7, higher=False)], "loss")
+    assert figure.layout.yaxis.title.text == "loss"
+    assert "loss 0.700 (0.680 to 0.710)" in figure.data[0].hovertext[0]
+
+
+def test_the_original_alone_is_a_chart_without_a_front():
+    figure = compare_chart([point("o", 1_000, 0.9, original=True)], "accuracy")
+    assert [trace.name for trace in figure.data] == ["original"]
+    low, high = figure.layout.xaxis.range
+    assert low < 1_000 < high
+
+
+def test_no_points_are_an_empty_chart():
+    assert len(compare_chart([], "accuracy").data) == 0
+
+
+def test_names_are_words_and_not_markup():
+    figure = compare_chart([point("a", 5, 0.7, name="<b>x</b> " + "word " * 20)], "accuracy")
+    text = figure.data[0].hovertext[0]
+    assert "&lt;b&gt;x&lt;/b&gt;" in text
+    assert max(len(line) for line in text.split("<br>")) < 90
