@@ -34,7 +34,7 @@ export default function ({ parentElement, data, setStateValue }) {
 
   const context = canvas.getContext("2d", { willReadFrequently: true });
   Object.assign(context, { lineWidth: PEN_WIDTH, lineCap: "round", lineJoin: "round" });
-  context.strokeStyle = "#fff";
+  context.strokeStyle = context.fillStyle = "#fff";
   if (data?.drawing) decode(context, data.drawing);
 
   let last = null;
@@ -56,7 +56,10 @@ export default function ({ parentElement, data, setStateValue }) {
     if (last || event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
     last = position(canvas, event);
-    draw(event);
+    // A line without length leaves no ink; a tap should.
+    context.beginPath();
+    context.arc(...last, PEN_WIDTH / 2, 0, 2 * Math.PI);
+    context.fill();
   };
   canvas.onpointermove = (event) => {
     if (!last || !canvas.hasPointerCapture(event.pointerId)) return;

@@ -31,7 +31,11 @@ def workspace_store() -> WorkspaceStore:
 
 
 def current_workspace() -> Workspace:
-    """The workspace of this tab; call it in every run, because it keeps the address right."""
+    """The workspace of this tab.
+
+    Call it in app.py before `st.navigation`: a page switch then takes one step in the
+    browser's history; called later, the address changes twice and Back needs two presses.
+    """
     # The session's id comes first: a link may have dropped or changed the parameter.
     asked = st.session_state.get("_workspace") or st.query_params.get(WORKSPACE_PARAMETER)
     workspace = workspace_store().find(asked)

@@ -1,0 +1,76 @@
+"""Number formats and guarding."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages._ui.widgets import count, duration, megabytes, percent, with_interval
+
+
+def test_formats() -> None:
+    assert count(604_810) == "604,810"
+    assert megabytes(2_419_240) == "2.42 MB"
+    assert percent(0.9731) == "97.3 %"
+    assert percent(math.nan) == "unknown"
+    assert with_interval(0.9731, (0.961, 0.982)) == "97.3 % (96.1 % to 98.2 %)"
+    loss = with_interval(0.1375, (0.1, 0.2), lambda value: f"{value:.3f}")
+    assert loss == "0.138 (0.100 to 0.200)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.42, "0.4 s"),
+        (9.96, "10 s"),
+        (59.7, "1 min 0 s"),
+        (75, "1 min 15 s"),
+        (3_720, "1 h 2 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def guarded_page() -> None:
+    import streamlit as st
+
+    from ffmerge_core.errors import Cancelled, DataError
+    from pages._ui.widgets import guarded
+
+    st.session_state.setdefault("runs", 0)
+    st.session_state.runs += 1
+
+    @guarded()
+    def divide() -> float:
+        return 1 / 0
+
+    with guarded():
+        raise DataError("12 tokens were found and 10,000 asked for. Ask for fewer.")
+    with guarded():
+        raise Cancelled
+    divide()
+    with guarded():
+        if st.session_state.runs == 1:
+            st.rerun()
+    st.text(f"runs: {st.session_state.runs}")
+    with guarded():
+        st.stop()
+    st.text("not reached")
+
+
+def test_guarded_shows_sentences_and_lets_reruns_and_stops_pass(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        page = AppTest.from_function(guarded_page).run()
+    ours, unexpected = [error.value for error in page.error]
+    assert ours == "12 tokens were found and 10,000 asked for. Ask for fewer."
+    assert unexpected.startswith("This part of the page stopped on an unexpected ZeroDivisionError")
+    assert "Traceback" in caplog.text
+    assert page.info[0].value == "Cancelled: nothing was changed."
+    assert [text.value for text in page.text] == ["runs: 2"]
+    assert not page.exception
