@@ -106,7 +106,7 @@ class ImageClassification:
         """The training split once, in an order drawn from `seed`, a batch at a time."""
         images = self.splits["train"].images
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-        for chosen in order.split(batch_size):
+        for chosen in torch.split(order, batch_size):
             yield Batch(args=(self.normalised(images[chosen]),))
 
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
@@ -146,7 +146,7 @@ class ImageClassification:
         _check_images(images)
         with _eval_mode(model):
             return torch.cat(
-                [self._logits(model, batch).softmax(1) for batch in images.split(BATCH_SIZE)]
+                [self._logits(model, batch).softmax(1) for batch in torch.split(images, BATCH_SIZE)]
             )
 
     def fitted_to(self, channels: int, size: int) -> ImageClassification:
