@@ -47,10 +47,12 @@ def matching_figure(
     for column, (_, heatmap) in enumerate(panels, start=1):
         figure.add_trace(heatmap, row=1, col=column)
     note = f" (each pixel: the strongest of {block} × {block} pairs)" if block > 1 else ""
-    lay_out(figure, height=430, title=f"Correlation of {d:,} × {d:,} neurons{note}")
+    lay_out(figure, height=530, title=f"Correlation of {d:,} × {d:,} neurons{note}")
     # Room between the figure's title and those of its panels.
-    figure.update_layout(margin={"t": 80}, coloraxis=_scale())
+    figure.update_layout(margin={"t": 80, "b": 120}, coloraxis=_scale())
+    figure.update_annotations(font={"size": 13})
     bare = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    figure.update_yaxes(constraintoward="top")
     figure.update_xaxes(bare, title=f"neurons of {names[1]}")
     figure.update_xaxes(title=f"neurons of {names[1]}, reordered", showticklabels=False, col=2)
     figure.update_yaxes(bare, range=[d - 0.5, -0.5], title=f"neurons of {names[0]}", col=1)
@@ -136,5 +138,9 @@ def _scale() -> dict[str, Any]:
         "colorscale": "RdBu",
         "cmin": -1,
         "cmax": 1,
-        "colorbar": {"title": {"text": "correlation"}, "thickness": 14, "tickvals": [-1, 0, 1]},
-    }
+        "colorbar": {
+            "orientation": "h", "thickness": 12, "lenmode": "fraction", "len": 0.5,
+            "y": -0.2, "yanchor": "top", "tickvals": [-1, 0, 1],
+            "title": {"text": "correlation", "side": "top"},
+        },
+    }  # fmt: skip
