@@ -1,4 +1,4 @@
-"""A job on a page: its progress and a Cancel while it lasts, one line about its end after."""
+"""This tab's jobs on a page: starting one, its progress and Cancel, one line about its end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,41 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages._ui.jobs import Job
-from pages._ui.shared import job_registry
+from pages._ui.jobs import Job, OnEnd, Work
+from pages._ui.shared import current_workspace, job_registry
 from pages._ui.widgets import duration
 
 OnDone = Callable[[Job], None]
+
+
+def start_job(kind: str, title: str, work: Work, on_end: OnEnd | None = None) -> Job:
+    """`JobRegistry.submit` for this tab, remembered so that a restart can be told."""
+    workspace = current_workspace()
+
+    def ended(job: Job) -> None:
+        if on_end is not None:
+            on_end(job)
+        # A server that stops cancels its jobs: those stay remembered, and are interrupted.
+        if job.status != "cancelled":
+            workspace.job_ended(kind)
+
+    # Before submitting: a quick job may be over, and forgotten, before the next line runs.
+    workspace.job_started(kind)
+    return job_registry().submit(workspace.id, kind, title, work, ended)
+
+
+def latest_job(kind: str) -> Job | None:
+    """This tab's newest job of a kind; if a restart of the server took it, a notice says so."""
+    workspace = current_workspace()
+    job = job_registry().latest(workspace.id, kind)
+    if (job is None or not job.active) and kind in workspace.jobs:
+        workspace.job_ended(kind)
+        if job is None:
+            st.warning(
+                f"The last {kind} job was interrupted, because the server stopped. "
+                "Nothing was changed; start it again."
+            )
+    return job
 
 
 def job_panel(job: Job, on_done: OnDone | None = None) -> None:

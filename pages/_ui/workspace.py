@@ -65,6 +65,10 @@ class Workspace:
         return self._state.run_id
 
     @property
+    def jobs(self) -> tuple[str, ...]:
+        return self._state.jobs
+
+    @property
     def can_undo(self) -> bool:
         return bool(self._state.past)
 
@@ -140,16 +144,16 @@ class Workspace:
         with self._lock:
             self._become(replace(self._state, run_id=run_id))
 
-    def job_id(self, kind: str) -> str | None:
-        """The id of the newest job of a kind; a registry that does not know it was restarted."""
-        return dict(self._state.jobs).get(kind)
-
-    def remember_job(self, kind: str, job_id: str | None) -> None:
-        """Keep the newest job's id; None forgets it."""
+    def job_started(self, kind: str) -> None:
+        """Remember that a job of this kind is under way, should the server stop."""
         with self._lock:
-            jobs = {**dict(self._state.jobs), kind: job_id}
-            kept = tuple((kind, job) for kind, job in jobs.items() if job is not None)
-            self._become(replace(self._state, jobs=kept))
+            if kind not in self.jobs:
+                self._become(replace(self._state, jobs=(*self.jobs, kind)))
+
+    def job_ended(self, kind: str) -> None:
+        with self._lock:
+            left = tuple(job for job in self._state.jobs if job != kind)
+            self._become(replace(self._state, jobs=left))
 
     def _become(self, state: State) -> None:
         if state == self._state:

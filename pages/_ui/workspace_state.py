@@ -31,8 +31,8 @@ class State:
     """Everything a workspace holds, as one value.
 
     source: what `load` takes. groups: in layer order each. draft: names picked but not yet
-    a group. past, future: earlier and undone groups, newest last. jobs: kind -> id of the
-    newest job. run_id: the last opened run of the history.
+    a group. past, future: earlier and undone groups, newest last. jobs: kinds of jobs that
+    started and are not known to have ended. run_id: the last opened run of the history.
     """
 
     source: str | None = None
@@ -41,7 +41,7 @@ class State:
     settings: Settings = Settings()
     past: tuple[Groups, ...] = ()
     future: tuple[Groups, ...] = ()
-    jobs: tuple[tuple[str, str], ...] = ()
+    jobs: tuple[str, ...] = ()
     run_id: str | None = None
 
     def with_groups(self, groups: Groups) -> State:
@@ -70,7 +70,7 @@ class State:
             settings=_settings(data["settings"]),
             past=tuple(_groups(groups) for groups in _list(data["past"])),
             future=tuple(_groups(groups) for groups in _list(data["future"])),
-            jobs=tuple((kind, job) for kind, job in map(_names, _list(data["jobs"]))),
+            jobs=_names(data["jobs"]),
             run_id=_text_or_none(data["run_id"]),
         )
 

@@ -157,19 +157,27 @@ def test_groups_survive_pages_and_refreshes_in_one_tab_only(
     assert other.url[-32:] != address[-32:]
 
 
-def test_groups_survive_a_restart_of_the_server(
+def test_a_restart_keeps_groups_and_tells_of_the_interrupted_job(
     start_server: Callable[..., AbstractContextManager[str]], page: Page, tmp_path: Path
 ) -> None:
+    group = page.get_by_text("groups: (('encoder.2', 'encoder.3'),)")
     with start_server(APP, tmp_path) as url:
         page.goto(url)
         add_group(page, "encoder.2", "encoder.3")
-        expect(page.get_by_text("encoder.3',)")).to_be_hidden()
-        group = page.get_by_text("groups: (('encoder.2', 'encoder.3'),)")
         expect(group).to_be_visible()
+        go_to(page, "Work")
+        page.get_by_role("button", name="Slow").click()
+        expect(page.get_by_text(re.compile(r"Batch \d+ of 600"))).to_be_visible()
         address = page.url
-        port = int(url.rsplit(":", 1)[1])
-    with start_server(APP, tmp_path, port=port):
+    page.goto("about:blank")
+    with start_server(APP, tmp_path, port=int(url.rsplit(":", 1)[1])):
         page.goto(address)
+        notice = page.get_by_text("The last work job was interrupted")
+        expect(notice).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("whole runs: 1")).to_be_visible()
+        expect(notice).to_be_hidden()
+        go_to(page, "Groups")
         expect(group).to_be_visible()
 
 

@@ -175,3 +175,21 @@ def test_another_tabs_job_is_not_shown() -> None:
     press(work_page(id_of(one)), "Cancel")
     finish(other)
     assert "result: quick result" in texts(other)
+
+
+def test_only_a_job_that_a_restart_took_is_called_interrupted() -> None:
+    tab = work_page()
+    press(tab, "Quick")
+    job = job_registry().latest(id_of(tab), "work")
+    assert job is not None
+    job_registry().wait(job.id, 10)
+    job_registry.clear()
+    workspace_store.clear()
+    assert not work_page(id_of(tab)).warning
+
+    press(tab, "Slow")
+    job_registry.clear()
+    workspace_store.clear()
+    again = work_page(id_of(tab))
+    assert again.warning[0].value.startswith("The last work job was interrupted")
+    assert not work_page(id_of(tab)).warning

@@ -123,16 +123,16 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     workspace.undo()
     workspace.set_draft(["encoder.3"])
     workspace.choose(seed=7)
-    workspace.remember_job("merge", "job-1")
-    workspace.remember_job("similarity", "job-2")
-    workspace.remember_job("similarity", None)
+    workspace.job_started("merge")
+    workspace.job_started("similarity")
+    workspace.job_ended("similarity")
     workspace.open_run("run-1")
 
     again = WorkspaceStore(tmp_path).find(workspace.id)
     assert again is not workspace
     assert again.state == workspace.state
     assert (again.groups, again.draft, again.run_id) == ((EARLY,), ("encoder.3",), "run-1")
-    assert (again.job_id("merge"), again.job_id("similarity")) == ("job-1", None)
+    assert again.jobs == ("merge",)
     again.redo()
     assert again.groups == (EARLY, LATE)
     assert [path.name for path in tmp_path.iterdir()] == [f"{workspace.id}.json"]
@@ -175,7 +175,7 @@ GOOD = json.loads(State(source="demo:vit-digits", groups=(EARLY,)).to_json())
         json.dumps({**GOOD, "groups": "encoder.0"}),
         json.dumps({**GOOD, "groups": [[1, 2]]}),
         json.dumps({**GOOD, "source": 3}),
-        json.dumps({**GOOD, "jobs": [["merge"]]}),
+        json.dumps({**GOOD, "jobs": [5]}),
         json.dumps({**GOOD, "settings": {"tokens": 5}}),
         json.dumps({**GOOD, "settings": {**GOOD["settings"], "tokens": "many"}}),
         json.dumps({**GOOD, "settings": None}),

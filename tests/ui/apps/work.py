@@ -6,8 +6,7 @@ import streamlit as st
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.progress import Report
-from pages._ui.job_panel import job_panel
-from pages._ui.shared import current_workspace, job_registry
+from pages._ui.job_panel import job_panel, latest_job, start_job
 
 
 def slow(report: Report) -> str:
@@ -30,11 +29,10 @@ def refused(report: Report) -> str:
 st.title("Work")
 st.session_state.setdefault("runs", 0)
 st.session_state.runs += 1
-owner = current_workspace().id
 for title, function in (("Slow", slow), ("Quick", quick), ("Refused", refused)):
     if st.button(title):
-        job_registry().submit(owner, "work", title, function)
-job = job_registry().latest(owner, "work")
+        start_job("work", title, function)
+job = latest_job("work")
 if job is not None:
     job_panel(job, on_done=lambda job: st.session_state.update(ended=f"saw it: {job.status}"))
     if job.result is not None:
