@@ -117,7 +117,7 @@ def calibrate(
         raise DataError("The training split gave fewer than 2 tokens; there is nothing to compare.")
     by_name = {
         sublayer.name: SublayerFeatures(
-            **{tap: stores[sublayer.name, tap].taken(n_tokens) for tap in _taps()}
+            **{tap: stores[sublayer.name, tap].joined() for tap in _taps()}
         )
         for sublayer in model.sublayers
     }
@@ -188,23 +188,24 @@ def _taps() -> tuple[Tap, ...]:
 
 
 class _Store:
-    """Rows appended into one tensor allocated up front, at most `limit` of them."""
+    """Rows of one tap as they come, at most `limit` of them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.filled = 0
-        self._rows: Tensor | None = None
+        self._chunks: list[Tensor] = []
 
     def append(self, rows: Tensor) -> None:
-        if self._rows is None:
-            self._rows = torch.empty(self.limit, rows.shape[1])
         kept = rows[: self.limit - self.filled]
-        self._rows[self.filled : self.filled + len(kept)] = kept
+        # A copy: a slice would keep its whole batch in memory.
+        self._chunks.append(kept.float().clone())
         self.filled += len(kept)
 
-    def taken(self, n: int) -> Tensor:
-        assert self._rows is not None
-        return self._rows[:n]
+    def joined(self) -> Tensor:
+        """All rows, (n_tokens, width); the chunks are given up."""
+        rows = torch.cat(self._chunks)
+        self._chunks.clear()
+        return rows
 
 
 @contextmanager

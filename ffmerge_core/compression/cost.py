@@ -49,8 +49,7 @@ def measured() -> Iterator[Cost]:
     sampler = threading.Thread(target=sample, name="memory", daemon=True)
     sampler.start()
     try:
-        with cost.step("total"):
-            yield cost
+        yield cost
     finally:
         done.set()
         sampler.join()

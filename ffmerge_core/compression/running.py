@@ -24,7 +24,8 @@ _STEPS = ("Loading", "Calibrating", "Merging", "Evaluating the original", "Evalu
 class RunResult:
     """What a recipe gave. before, after: the original and the merged model on validation.
 
-    seconds: by step. peak_memory: bytes, of the whole process.
+    feats: what was aligned on, for method "permute". seconds: by step. peak_memory: bytes,
+    of the whole process.
     """
 
     recipe: Recipe
@@ -32,11 +33,15 @@ class RunResult:
     merged: LoadedModel
     before: Evaluation
     after: Evaluation
-    pairs: tuple[AlignedPair, ...]
-    n_tokens: int | None
+    feats: Features | None
     seconds: dict[str, float]
     peak_memory: int
     versions: dict[str, str]
+
+    @property
+    def pairs(self) -> tuple[AlignedPair, ...]:
+        """The matches that were merged; empty for methods that do not align."""
+        return aligned_pairs(self.recipe.plan, self.feats) if self.feats else ()
 
     def record(self) -> dict[str, Any]:
         """The result as the run history stores it: JSON values only."""
@@ -48,7 +53,7 @@ class RunResult:
             }
         return record | {
             "pairs": [asdict(pair) for pair in self.pairs],
-            "n_tokens": self.n_tokens,
+            "n_tokens": self.feats.n_tokens if self.feats else None,
         }
 
 
@@ -88,8 +93,7 @@ def run(
         merged=merged,
         before=before,
         after=after,
-        pairs=aligned_pairs(recipe.plan, feats) if feats else (),
-        n_tokens=feats.n_tokens if feats else None,
+        feats=feats,
         seconds=cost.seconds,
         peak_memory=cost.peak_memory,
         versions=versions(),

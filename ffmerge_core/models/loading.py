@@ -20,7 +20,6 @@ from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.task import Task
 
-DEMO = "demo:"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _STEPS = 4
 
@@ -42,7 +41,7 @@ def load(
     own_task: Task | None = None
     if isinstance(source, nn.Module):
         module, name = source, f"module:{type(source).__name__}"
-    elif str(source).startswith(DEMO):
+    elif str(source).startswith(demos.PREFIX):
         name = str(source)
         module, own_task = demos.load(name)
     else:
@@ -80,7 +79,7 @@ def _load_folder(folder: Path) -> nn.Module:
     if not folder.exists():
         raise SourceError(
             f"There is no folder {folder}. Give a folder saved by save_pretrained or timm, or a "
-            f"demo: {', '.join(demos.names())}."
+            f"demo: {', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():
         raise SourceError(f"{folder} is a file. Give the folder that holds it and its config.json.")

@@ -139,7 +139,7 @@ def test_summaries_hold_everything_but_the_arrays() -> None:
     full = result.to_dict()
     summary = json.loads(json.dumps(result.summary()))
     assert summary == {key: full[key] for key in full if not isinstance(full[key], list)}
-    assert summary["interval"] == {"low": result.interval.low, "high": result.interval.high}
+    assert summary["interval"] == [result.interval.low, result.interval.high]
     difference = result.versus(evaluation(seed=1))
     summary = json.loads(json.dumps(difference.summary()))
     assert "changed" not in summary

@@ -1,0 +1,130 @@
+"""One calibration pass: the right values, from the right data, leaving the model alone."""
+
+import pytest
+import torch
+
+import ffmerge_core as fm
+from ffmerge_core.errors import Cancelled, DataError
+from ffmerge_core.models.structure import weights_by_role
+from ffmerge_core.tasks.task import Batch
+from tests.conftest import timm_vit
+
+
+def test_shapes_and_the_number_of_tokens(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=100)
+    assert feats.n_tokens == 100
+    assert feats.shortfall is None
+    for sublayer in model.sublayers:
+        got = feats[sublayer.name]
+        assert got.pre.shape == (100, sublayer.d_ff)
+        assert got.output.shape == got.attention.shape == (100, sublayer.d_model)
+        assert got.hidden is got.pre
+
+
+def test_values_are_the_sublayers_own(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=34, seed=3)
+    assert model.task is not None
+    images = next(iter(model.task.calibration(3, batch_size=2))).args[0]
+    sublayer = model.sublayers[1]
+    seen: list[torch.Tensor] = []
+    entry = model.model.get_submodule(sublayer.w_in.module)
+    handle = entry.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    with torch.no_grad():
+        model.model(images)
+    handle.remove()
+    weights = weights_by_role(model.model, sublayer)
+    pre = seen[0].reshape(-1, sublayer.d_model) @ weights["in.weight"].T + weights["in.bias"]
+    torch.testing.assert_close(feats[sublayer.name].pre, pre.detach(), atol=1e-4, rtol=1e-4)
+    out = torch.nn.functional.gelu(pre) @ weights["out.weight"].T + weights["out.bias"]
+    torch.testing.assert_close(feats[sublayer.name].output, out.detach(), atol=1e-3, rtol=1e-3)
+
+
+def test_the_seed_draws_and_repeats(model: fm.LoadedModel) -> None:
+    first, again, other = (fm.calibrate(model, tokens=50, seed=s) for s in (0, 0, 1))
+    assert torch.equal(first["encoder.0"].pre, again["encoder.0"].pre)
+    assert not torch.equal(first["encoder.0"].pre, other["encoder.0"].pre)
+
+
+def test_fewer_tokens_than_asked_for_are_used_and_said(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=10**6)
+    assert feats.n_tokens == 60 * 17
+    assert feats.shortfall is not None
+    assert "1,000,000" in feats.shortfall
+    assert "1,020" in feats.shortfall
+    held = feats["encoder.0"].pre.untyped_storage().nbytes()
+    assert held == 1020 * model.sublayers[0].d_ff * 4
+
+
+def test_padding_never_enters(task: fm.ImageClassification) -> None:
+    """A task whose second half of every batch is padding gives the first half's numbers."""
+
+    class Padded:
+        kind, data, metric = task.kind, task.data, task.metric
+
+        def calibration(self, seed: int, batch_size: int = 64):  # type: ignore[no-untyped-def]
+            for batch in task.calibration(seed, batch_size):
+                images = batch.args[0]
+                rubbish = torch.full_like(images, 9.0)
+                mask = torch.zeros(2 * len(images), 17, dtype=torch.bool)
+                mask[: len(images)] = True
+                yield Batch((torch.cat([images, rubbish]),), masks={"encoder": mask})
+
+    module = timm_vit()
+    plain = fm.calibrate(fm.load(module, task=task), tokens=900)
+    padded = fm.calibrate(fm.load(module, task=Padded()), tokens=900)  # type: ignore[arg-type]
+    for name in ("encoder.0", "encoder.2"):
+        torch.testing.assert_close(padded[name].pre, plain[name].pre)
+    torch.testing.assert_close(
+        padded.correlation("encoder.0", "encoder.1"), plain.correlation("encoder.0", "encoder.1")
+    )
+
+
+def test_not_finite_values_name_the_sublayer(model: fm.LoadedModel) -> None:
+    with torch.no_grad():
+        weights_by_role(model.model, model.sublayers[1])["out.bias"][0] = float("inf")
+    with pytest.raises(DataError, match=r"encoder\.1 gave values that are not finite"):
+        fm.calibrate(model, tokens=50)
+
+
+def test_it_stops_within_one_batch_and_leaves_no_hook(model: fm.LoadedModel) -> None:
+    calls = []
+
+    def report(step: int, total: int, message: str, values: object = None) -> None:
+        calls.append(step)
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        fm.calibrate(model, tokens=1000, report=report)
+    assert len(calls) == 1
+    assert not any(module._forward_hooks for module in model.model.modules())
+
+
+def test_a_pair_is_matched_once(model: fm.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    feats = fm.calibrate(model, tokens=200)
+    there = feats.match("encoder.0", "encoder.1")
+    monkeypatch.setattr(fm.Features, "correlation", lambda *_: pytest.fail("computed twice"))
+    assert feats.match("encoder.0", "encoder.1") is there
+    back = feats.match("encoder.1", "encoder.0")
+    assert torch.equal(back.permutation[there.permutation], torch.arange(len(back.permutation)))
+
+
+@pytest.mark.parametrize("of", ["output", "pre", "attention", "aligned"])
+@pytest.mark.parametrize("metric", ["cka", "unbiased_cka"])
+def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    table = fm.similarity_matrix(feats, of=of, metric=metric)  # type: ignore[arg-type]
+    names = [sublayer.name for sublayer in model.sublayers]
+    assert list(table.index) == list(table.columns) == names
+    assert (table.to_numpy() == table.to_numpy().T).all()
+    assert table.to_numpy().diagonal() == pytest.approx(1, abs=1e-6)
+    assert table.to_numpy().max() <= 1 + 1e-6
+
+
+def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=20)
+    with pytest.raises(DataError, match="of is 'ff'"):
+        fm.similarity_matrix(feats, of="ff")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no stack 'decoder'"):
+        fm.similarity_matrix(feats, stack="decoder")
+    with pytest.raises(DataError, match="2 or more"):
+        fm.calibrate(model, tokens=1)

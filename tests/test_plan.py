@@ -1,0 +1,114 @@
+"""Plans and recipes are values; groups that cannot be merged are refused in a sentence."""
+
+import json
+from dataclasses import FrozenInstanceError, dataclass, replace
+
+import pytest
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan import MergePlan, Recipe, check_groups, in_layer_order
+
+
+@dataclass(frozen=True)
+class Stub:
+    """The smallest thing that a plan can be checked against."""
+
+    name: str
+    d_model: int = 8
+    d_ff: int = 32
+    n_parameters: int = 1000
+    activation: str = "gelu"
+
+    @property
+    def stack(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        return (self.d_model, self.d_ff, self.activation)
+
+
+ENCODER = [Stub(f"encoder.{index}") for index in range(6)]
+DECODER = [Stub(f"decoder.{index}") for index in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        ((("encoder.0",),), "at least two"),
+        (((),), "at least two"),
+        ((("encoder.0", "encoder.9"),), r"encoder\.9 is not an FF sublayer"),
+        ((("encoder.0", "encoder.0"),), "twice in group 1"),
+        ((("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")), "already in group 1"),
+        ((("encoder.0", "decoder.0"),), "different stacks"),
+    ],
+)
+def test_groups_that_cannot_be_merged(groups: tuple[tuple[str, ...], ...], reason: str) -> None:
+    with pytest.raises(PlanError, match=reason):
+        check_groups(groups, [*ENCODER, *DECODER])
+    with pytest.raises(PlanError, match=reason):
+        MergePlan(groups).check([*ENCODER, *DECODER])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"d_ff": 64}, r"encoder\.0 and encoder\.1 have widths d_ff 32 and 64.*Split the group"),
+        ({"d_model": 16}, "model widths 8 and 16"),
+        ({"activation": "relu"}, "built differently"),
+    ],
+)
+def test_unequal_members_are_refused(change: dict[str, object], reason: str) -> None:
+    other = replace(ENCODER[1], **change)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match=reason):
+        check_groups((("encoder.0", "encoder.1"),), [ENCODER[0], other])
+
+
+def test_savings_are_k_minus_one_sublayers_a_group() -> None:
+    plan = MergePlan((("encoder.0", "encoder.1", "encoder.2"), ("encoder.4", "encoder.5")))
+    plan.check(ENCODER)
+    assert plan.n_removed == 3
+    assert plan.parameters_removed(ENCODER) == 3000
+
+
+def test_anchors() -> None:
+    names = ("a", "b", "c", "d")
+    chosen = {
+        anchor: MergePlan((), anchor=anchor).anchor_of(names)
+        for anchor in ("first", "middle", "last")
+    }
+    assert chosen == {"first": "a", "middle": "b", "last": "d"}
+    assert MergePlan((), anchor="middle").anchor_of(names[:3]) == "b"
+
+
+def test_layer_order() -> None:
+    assert in_layer_order(("encoder.4", "encoder.0"), ENCODER) == ("encoder.0", "encoder.4")
+
+
+def test_values_are_frozen_and_survive_json() -> None:
+    recipe = Recipe("demo:vit-digits", MergePlan((("a", "b"),), "vanilla", "last"), seed=3)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert hash(recipe) == hash(Recipe.from_dict(recipe.to_dict()))
+    with pytest.raises(FrozenInstanceError):
+        recipe.seed = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"method": "average"}, "method is 'average'; it must be one of permute"),
+        ({"anchor": "best"}, "anchor is 'best'"),
+        ({"kind": "drop"}, "kind 'drop'"),
+        ({"repair": "ridge"}, "no field repair"),
+    ],
+)
+def test_unknown_choices_are_refused(change: dict[str, object], reason: str) -> None:
+    with pytest.raises(PlanError, match=reason):
+        MergePlan.from_dict(MergePlan(()).to_dict() | change)
+
+
+def test_impossible_recipes_are_refused() -> None:
+    with pytest.raises(PlanError, match="2 or more"):
+        Recipe("x", MergePlan(()), tokens=1)
+    with pytest.raises(PlanError, match="dtype"):
+        Recipe("x", MergePlan(()), dtype="int4")
