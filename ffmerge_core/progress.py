@@ -18,7 +18,5 @@ class Report(Protocol):
     ) -> None: ...
 
 
-def silent(
-    step: int, total: int, message: str, values: Mapping[str, float] | None = None
-) -> None:
+def silent(step: int, total: int, message: str, values: Mapping[str, float] | None = None) -> None:
     """The callback of someone who does not listen."""

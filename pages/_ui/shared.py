@@ -9,7 +9,9 @@ import streamlit as st
 
 from ffmerge_core.errors import StorageError
 from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.reporting.runs import RunStore
 from pages._ui.jobs import JobRegistry
+from pages._ui.shelf import Shelf
 from pages._ui.workspace import Workspace, WorkspaceStore
 
 log = logging.getLogger(__name__)
@@ -51,3 +53,20 @@ def _workspace_folder() -> Path | None:
     except StorageError as error:
         log.warning("workspaces are kept in memory only: %s", error)
         return None
+
+
+@st.cache_resource(show_spinner=False)
+def shelf() -> Shelf:
+    """What this server has computed, for all tabs."""
+    return Shelf()
+
+
+@st.cache_resource(show_spinner=False)
+def run_store() -> RunStore:
+    """The run history. Runs that a stopped server left behind are marked as interrupted.
+
+    Raises `StorageError` if the data folder cannot be used; asked again, it tries again.
+    """
+    store = RunStore(data_folder())
+    store.mark_interrupted()
+    return store

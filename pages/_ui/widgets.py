@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 from streamlit.errors import FragmentHandledException
@@ -45,6 +46,11 @@ def empty_state(text: str, page: str | StreamlitPage, label: str) -> None:
     The link carries the query parameters, which name the tab's workspace.
     """
     st.info(text)
+    next_step(page, label)
+
+
+def next_step(page: str | StreamlitPage, label: str) -> None:
+    """A link to the page where the walk goes on."""
     st.page_link(
         page, label=label, icon=":material/arrow_forward:", query_params=st.query_params.to_dict()
     )
@@ -99,6 +105,13 @@ def with_interval(
     """0.9731, (0.961, 0.982) -> "97.3 % (96.1 % to 98.2 %)"."""
     low, high = interval
     return f"{form(value)} ({form(low)} to {form(high)})"
+
+
+def score_text(score: Mapping[str, Any]) -> str:
+    """An `Evaluation.summary()` in a line: value and loss with intervals, and n."""
+    value = with_interval(score["value"], score["interval"])
+    loss = with_interval(score["loss"], score["loss_interval"], "{:.3f}".format)
+    return f"{score['metric']} {value}, loss {loss}, on {count(score['n'])} examples"
 
 
 def duration(seconds: float) -> str:

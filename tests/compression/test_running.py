@@ -33,7 +33,7 @@ def test_the_record_has_every_figure(model: fm.LoadedModel) -> None:
     assert record["n_tokens"] == 200
     assert result.peak_memory > 0
     assert {"calibrate", "merge", "evaluate"} <= result.seconds.keys()
-    assert result.versions["torch"] == torch.__version__
+    assert torch.__version__.startswith(result.versions["torch"])
     assert "test" not in record["merged"], "the test split is scored only when asked for"
 
 

@@ -156,7 +156,7 @@ def test_a_timm_model_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused(timm_folder: Path, transformers_folder: Path) -> None:
-    edit_config(timm_folder, num_classes=7)
+    edit_config(timm_folder, model_args={"img_size": 16, "patch_size": 8, "num_classes": 10})
     with pytest.raises(SourceError, match="do not fit"):
         fm.load(timm_folder)
     edit_config(transformers_folder, num_hidden_layers=5)

@@ -4,6 +4,7 @@ from ffmerge_core.reporting.figures.anatomy import anatomy_bar
 from ffmerge_core.reporting.figures.compare import RunPoint, compare_chart, pareto_front
 from ffmerge_core.reporting.figures.heatmap import similarity_heatmap
 from ffmerge_core.reporting.figures.matching import alignment_bars, matching_figure
+from ffmerge_core.reporting.figures.probabilities import probability_bars
 from ffmerge_core.reporting.figures.style import to_html
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "compare_chart",
     "matching_figure",
     "pareto_front",
+    "probability_bars",
     "similarity_heatmap",
     "to_html",
 ]

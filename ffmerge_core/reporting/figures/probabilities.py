@@ -1,0 +1,27 @@
+"""What two classifiers make of one example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ffmerge_core.reporting.figures.style import BLUE, NEUTRAL, lay_out
+
+
+def probability_bars(classes: Sequence[str], original: np.ndarray, merged: np.ndarray) -> go.Figure:
+    """Class probabilities of both models, side by side. original, merged: (n_classes,)."""
+    figure = go.Figure()
+    for name, values, colour in (("original", original, NEUTRAL), ("merged", merged, BLUE)):
+        figure.add_bar(
+            x=[f"“{label}”" for label in classes],
+            y=[float(value) for value in values],
+            name=name,
+            marker_color=colour,
+            hovertemplate="%{x}: %{y:.1%} (" + name + ")<extra></extra>",
+        )
+    figure.update_yaxes(range=[0, 1], tickformat=".0%", title="Probability")
+    figure.update_xaxes(type="category")
+    figure.update_layout(legend={"orientation": "h", "y": 1.15, "x": 0})
+    return lay_out(figure, height=260)

@@ -1,0 +1,43 @@
+"""The model that this tab has opened, on every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.shared import current_workspace, shelf
+from pages._ui.subject import DEFAULT_SOURCE, Subject
+from pages._ui.widgets import count
+
+
+def opened_subject(title: str) -> Subject:
+    """Head the page with `title` and the opened model's name.
+
+    A folder that this server has not opened yet (it was restarted) is opened first; until
+    then, or if it cannot be, the page ends here.
+    """
+    workspace = current_workspace()
+    source = workspace.source or DEFAULT_SOURCE
+    subject = shelf().subject(source)
+    st.title(title)
+    if subject is None:
+        _open_again(source)
+        st.stop()
+    if workspace.source is None:
+        workspace.set_source(source)
+    st.caption(
+        f"**{subject.title}** · {subject.source} · {count(subject.n_parameters)} parameters · "
+        f"{len(subject.sublayers)} FF sublayers"
+    )
+    return subject
+
+
+def _open_again(source: str) -> None:
+    job = latest_job("open")
+    if job is None:
+        job = start_job("open", f"Opening {source}", lambda report: shelf().open(source, report))
+    job_panel(job)
+    if not job.active:
+        st.button(
+            "Back to the demo", on_click=current_workspace().set_source, args=(DEFAULT_SOURCE,)
+        )

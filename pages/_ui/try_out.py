@@ -1,0 +1,97 @@
+"""One image through the original and the merged model, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from ffmerge_core import demos
+from ffmerge_core.reporting.figures import probability_bars
+from pages._ui.draw import draw_digit
+from pages._ui.widgets import percent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    import ffmerge_core as fm
+
+PICTURE_WIDTH = 160
+
+
+def try_out(result: fm.RunResult) -> None:
+    """A picker of held-out images and, for the digits, a canvas."""
+    tabs = ["A held-out image", "Draw a digit"]
+    picked, drawn = st.tabs(tabs) if _draws(result) else (*st.tabs(tabs[:1]), None)
+    with picked:
+        _held_out(result)
+    if drawn is not None:
+        with drawn:
+            _own_digit(result)
+
+
+def _draws(result: fm.RunResult) -> bool:
+    return result.recipe.source == f"{demos.PREFIX}vit-digits"
+
+
+def _held_out(result: fm.RunResult) -> None:
+    task: Any = result.original.require_task()
+    images = task.splits["validation"]
+    changed = result.after.versus(result.before).changed.tolist()
+    only = bool(changed) and st.toggle(
+        f"Only the {len(changed)} whose prediction changed", value=True, key="only_changed"
+    )
+    pool = changed if only else list(range(len(images)))
+    st.session_state.setdefault("image", 1)
+    st.session_state["image"] = min(st.session_state["image"], len(pool))
+    at = st.number_input(
+        f"Image, 1 to {len(pool)} of the validation split",
+        min_value=1,
+        max_value=len(pool),
+        key="image",
+    )
+    index = pool[int(at) - 1]
+    _side_by_side(result, images.images[index : index + 1], task.classes[int(images.labels[index])])
+
+
+def _own_digit(result: fm.RunResult) -> None:
+    from ffmerge_core.demos.vit_digits.data import digit_from_drawing
+
+    canvas, answer = st.columns([1, 2], gap="large")
+    with canvas:
+        drawing = draw_digit("digit")
+    with answer:
+        if drawing is None:
+            st.info(
+                "Draw one digit, large. It is scaled to 8×8 pixels as the training images were. "
+                "Without a mouse, pick a held-out image instead."
+            )
+        else:
+            _side_by_side(result, digit_from_drawing(drawing), None)
+
+
+def _side_by_side(result: fm.RunResult, image: Tensor, truth: str | None) -> None:
+    task: Any = result.original.require_task()
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    caption = "What the models see" + (f": a {truth}" if truth else "")
+    left.image(picture(image[0]), width=PICTURE_WIDTH, caption=caption)
+    both = [
+        task.predict(model.model, image)[0].numpy() for model in (result.original, result.merged)
+    ]
+    for name, probabilities in zip(("Original", "Merged"), both, strict=True):
+        best = int(probabilities.argmax())
+        right.markdown(f"**{name}**: {task.classes[best]} ({percent(float(probabilities[best]))})")
+    right.plotly_chart(
+        probability_bars(task.classes, *both),
+        key=f"tried-{truth}",
+        config={"displayModeBar": False},
+    )
+
+
+def picture(image: Tensor, side: int = PICTURE_WIDTH) -> np.ndarray:
+    """(channels, height, width) in [0, 1] as whole pixels, so that small images stay crisp."""
+    pixels = image.numpy().transpose(1, 2, 0)
+    times = max(1, side // pixels.shape[0])
+    large = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return large[..., 0] if large.shape[2] == 1 else large

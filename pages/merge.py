@@ -1,0 +1,160 @@
+"""Merge the picked groups, and read what it cost."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ffmerge_core.errors import DataError
+from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.reporting.runs import Run
+from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.opened import opened_subject
+from pages._ui.picking import savings
+from pages._ui.results import alignment, before_and_after, changed_images
+from pages._ui.shared import current_workspace, run_store, shelf
+from pages._ui.shelf import data_of
+from pages._ui.subject import Subject, plan_in_words, short
+from pages._ui.try_out import try_out
+from pages._ui.widgets import empty_state, guarded, next_step
+
+METHODS = {
+    "permute": "Permute: align neurons, then average (the paper's)",
+    "vanilla": "Vanilla: average as they are",
+    "copy": "Copy: all take the anchor's weights",
+}
+ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
+
+
+def choose(subject: Subject) -> Recipe:
+    workspace = current_workspace()
+    chosen = workspace.settings
+    for key in ("method", "anchor"):
+        st.session_state.setdefault(key, getattr(chosen, key))
+    left, middle, right = st.columns([4, 2, 4], gap="large")
+    method = left.radio("Method", list(METHODS), key="method", format_func=METHODS.__getitem__)
+    anchor = middle.radio(
+        "Anchor",
+        list(ANCHORS),
+        key="anchor",
+        format_func=ANCHORS.__getitem__,
+        disabled=method == "vanilla",
+        help="The layer of each group that the others are aligned to, or copied from. A plain "
+        "average has none.",
+    )
+    workspace.choose(method=method, anchor=anchor)
+    with right:
+        for number, group in enumerate(workspace.groups, start=1):
+            st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
+        savings(subject)
+    return Recipe(
+        source=subject.source,
+        plan=MergePlan(workspace.groups, method=method, anchor=anchor),
+        data=data_of(subject.source),
+        tokens=chosen.tokens,
+        seed=chosen.seed,
+    )
+
+
+def merge_button(recipe: Recipe) -> None:
+    store, workspace = run_store(), current_workspace()
+    job = latest_job("merge")
+    pressed = st.button(
+        "Merge",
+        type="primary",
+        icon=":material/merge:",
+        disabled=job is not None and job.active,
+    )
+    if pressed:
+        name = plan_in_words(recipe.plan.to_dict())
+        job = start_job(
+            "merge",
+            "Merge",
+            lambda report: shelf().merge(recipe, name, store, report),
+            lambda ended: workspace.open_run(ended.result) if ended.result else None,
+        )
+    if job is not None:
+        job_panel(job)
+
+
+def opened_run(subject: Subject) -> Run | None:
+    """The run that this tab made or opened last, if it is one of this model."""
+    workspace = current_workspace()
+    if workspace.run_id is None:
+        return None
+    try:
+        run = run_store().get(workspace.run_id)
+    except DataError:
+        # Deleted meanwhile, perhaps by another tab.
+        workspace.open_run(None)
+        return None
+    return run if run.source == subject.source and run.result is not None else None
+
+
+def show(run: Run) -> None:
+    st.divider()
+    st.header(run.name)
+    before_and_after(run)
+    recipe = Recipe.from_dict(run.recipe)
+    result = shelf().results.get(run.id)
+    final_score(run, recipe)
+    st.subheader("How the neurons were matched")
+    alignment(run, result)
+    st.subheader("What changed")
+    if result is None:
+        load_again(run, recipe)
+    else:
+        changed_images(result)
+        st.subheader("Try it")
+        try_out(result)
+    next_step("pages/compare.py", "Compare with the original and other merges")
+
+
+def final_score(run: Run, recipe: Recipe) -> None:
+    """The test split, scored only when asked for: choices belong to the validation split."""
+    job = latest_job("final")
+    if "test" not in ((run.result or {}).get("difference") or {}):
+        st.button(
+            "Final score",
+            on_click=start_job,
+            args=("final", "Final score"),
+            kwargs={
+                "work": lambda report: shelf().final_score(run.id, recipe, run_store(), report)
+            },
+            disabled=job is not None and job.active,
+            icon=":material/flag:",
+            help="Scores both models on the test split. Do it once, for the merge you settled "
+            "on: a choice made by test figures makes them flatter than they are.",
+        )
+    if job is not None and (job.active or job.error):
+        job_panel(job)
+
+
+def load_again(run: Run, recipe: Recipe) -> None:
+    """A stored run's models are not in memory after a restart; its recipe makes them again."""
+    job = latest_job("reload")
+    st.info("The merged model of this run is no longer in memory. Its recipe makes it again.")
+    st.button(
+        "Make it again",
+        on_click=start_job,
+        args=("reload", "Making the merged model again"),
+        kwargs={"work": lambda report: shelf().reload(run.id, recipe, report)},
+        disabled=job is not None and job.active,
+    )
+    if job is not None and (job.active or job.error):
+        job_panel(job)
+
+
+with guarded():
+    subject = opened_subject("Merge")
+    if current_workspace().groups:
+        merge_button(choose(subject))
+    else:
+        empty_state(
+            "There is no group to merge yet. Pick layers that resemble each other on the "
+            "Similarity page.",
+            "pages/similarity.py",
+            "Pick groups",
+        )
+    run = opened_run(subject)
+    if run is not None:
+        show(run)

@@ -1,0 +1,132 @@
+"""Layer-by-layer similarity as a heatmap, and the groups picked on it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ffmerge_core.reporting.figures import similarity_heatmap, to_html
+from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.opened import opened_subject
+from pages._ui.picking import group_editor, pickable_heatmap
+from pages._ui.shared import current_workspace, job_registry, shelf
+from pages._ui.shelf import Answer, Question
+from pages._ui.subject import Subject
+from pages._ui.widgets import Download, count, download_row, guarded, next_step
+
+OF = {
+    "output": "FF output",
+    "pre": "FF pre-activations",
+    "attention": "Attention output",
+    "aligned": "Aligned neurons",
+}
+OF_HELP = (
+    "**FF output**: what each FF sublayer adds, before the residual addition (the paper's view). "
+    "**FF pre-activations**: the values before the activation function. **Attention output**: for "
+    "contrast. **Aligned neurons**: mean correlation of neurons after matching them one to one."
+)
+METRICS = {"cka": "Linear CKA", "unbiased_cka": "Linear CKA, unbiased"}
+
+
+def choose(subject: Subject) -> Question:
+    """What to compare. Choices are kept in the workspace, so that a refresh keeps them."""
+    workspace = current_workspace()
+    chosen = workspace.settings
+    # By key, since a widget whose default changes would be another widget.
+    for key in ("feature", "metric", "tokens", "seed"):
+        st.session_state.setdefault(key, getattr(chosen, key))
+    columns = st.columns([4, 3, 2, 2], vertical_alignment="bottom")
+    of = columns[0].selectbox(
+        "Compare",
+        list(OF),
+        key="feature",
+        format_func=OF.__getitem__,
+        help=OF_HELP,
+    )
+    metric = columns[1].selectbox(
+        "Metric",
+        list(METRICS),
+        key="metric",
+        format_func=METRICS.__getitem__,
+        disabled=of == "aligned",
+        help="Aligned neurons are compared by correlation; CKA does not apply to them. The "
+        "unbiased estimate can be slightly negative and is then drawn as 0.",
+    )
+    tokens = columns[2].number_input(
+        "Calibration tokens",
+        min_value=100,
+        max_value=1_000_000,
+        step=1000,
+        key="tokens",
+        help="Positions of training images run through the model once. More are slower and "
+        "steadier.",
+    )
+    seed = columns[3].number_input(
+        "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="Which images are drawn."
+    )
+    workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric)
+    stack = subject.stacks[0]
+    if len(subject.stacks) > 1:
+        stack = st.segmented_control("Stack", subject.stacks, default=stack, required=True)
+    return Question(subject.source, int(tokens), int(seed), of, metric, stack)
+
+
+def answer_or_job(question: Question) -> Answer | None:
+    """The heatmap's numbers; until they are there, the job that measures them."""
+    answer = shelf().answers.get(question)
+    if answer is not None:
+        return answer
+    # The title says which question a job answers, also to a page that was refreshed.
+    title = f"Measuring {describe(question)}"
+    job = latest_job("similarity")
+    if job is not None and job.active and job.title != title:
+        # The choices changed meanwhile: nobody waits for the old heatmap any more.
+        job_registry().cancel(job.id)
+        job_registry().wait(job.id, 10)
+        job = None
+    if job is None or job.title != title or st.session_state.pop("again", False):
+        job = start_job("similarity", title, lambda report: shelf().answer(question, report))
+    job_panel(job)
+    if not job.active:
+        st.button("Measure again", on_click=st.session_state.update, kwargs={"again": True})
+    return None
+
+
+def describe(question: Question) -> str:
+    """A question in words, for titles: "FF output, Linear CKA, 10,000 tokens, seed 0"."""
+    metric = "" if question.of == "aligned" else f"{METRICS[question.metric]}, "
+    return f"{OF[question.of]}, {metric}{count(question.tokens)} tokens, seed {question.seed}"
+
+
+def show(answer: Answer, question: Question, subject: Subject) -> None:
+    what = OF[question.of] + ("" if question.of == "aligned" else f", {METRICS[question.metric]}")
+    pickable_heatmap(answer.matrix, subject, what)
+    st.caption(
+        f"{count(answer.n_tokens)} tokens of the training split, seed {question.seed}. "
+        + (answer.shortfall or "")
+    )
+    groups = current_workspace().groups
+    name = f"similarity-{question.of}-{question.metric}-{question.stack}"
+    download_row(
+        Download("Numbers (CSV)", f"{name}.csv", answer.matrix.to_csv, "text/csv"),
+        Download(
+            "Figure (HTML)",
+            f"{name}.html",
+            lambda: to_html(similarity_heatmap(answer.matrix, groups, (), what)),
+            "text/html",
+        ),
+        key="similarity",
+    )
+
+
+with guarded():
+    subject = opened_subject("Similarity")
+    question = choose(subject)
+    left, right = st.columns([3, 2], gap="large")
+    with right:
+        group_editor(subject, question.stack)
+        if current_workspace().groups:
+            next_step("pages/merge.py", "Merge these groups")
+    with left:
+        answer = answer_or_job(question)
+        if answer is not None:
+            show(answer, question, subject)
