@@ -1,19 +1,22 @@
 """The digits demo: its data, the drawing canvas's way in, and its card against its model."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load
 
 from ffmerge_core import demos
+from ffmerge_core.demos.vit_digits import train
 from ffmerge_core.demos.vit_digits.data import digit_from_drawing, digits_task, split_indices
 from ffmerge_core.demos.vit_digits.model import FOLDER, WEIGHTS, build
-from ffmerge_core.demos.vit_digits.train import describe, distorted
 from ffmerge_core.errors import DataError, SourceError
 from ffmerge_core.models.sublayers import FFSublayer
 
@@ -82,7 +85,7 @@ def test_the_card_describes_the_model() -> None:
     assert [part.part for part in card.anatomy] == [
         "FF", "attention", "embeddings", "norms", "head",
     ]  # fmt: skip
-    described = describe(model)
+    described = train.describe(model)
     assert list(card.sublayers) == described["sublayers"]
     assert [vars(part) for part in card.anatomy] == described["anatomy"]
     assert (card.metric, card.d_model) == (task.metric, 64)
@@ -97,7 +100,7 @@ def test_the_card_s_sublayers_are_the_model_s_ff_parameters() -> None:
     assert [each.name for each in sublayers] == [f"encoder.{index}" for index in range(12)]
     parameters = {}
     for sublayer, data in zip(sublayers, card.sublayers, strict=True):
-        assert sublayer.to_dict() == data
+        assert json.loads(json.dumps(sublayer.to_dict())) == data
         own = {
             f"{path}.{name}": parameter
             for path in sublayer.modules.values()
@@ -141,10 +144,28 @@ def test_every_load_is_a_model_of_its_own() -> None:
     assert not mine & {each.data_ptr() for each in second.parameters()}
 
 
+def test_the_script_writes_one_model_a_seed_and_a_card_that_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    for out in ("once", "again"):
+        options = ["--out", str(tmp_path / out), "--epochs", "1", "--seed", "3"]
+        monkeypatch.setattr(sys, "argv", ["train", *options])
+        train.main()
+    torch.set_num_threads(threads)
+    once, again = ((tmp_path / out / WEIGHTS).read_bytes() for out in ("once", "again"))
+    assert once == again
+    build().load_state_dict(load(once))
+    card = demos.Card.from_dict(json.loads((tmp_path / "once" / "card.json").read_text("utf-8")))
+    assert card.weights_sha256 == hashlib.sha256(once).hexdigest()
+    assert card.training_command.endswith("--epochs 1 --seed 3")
+    assert sorted(path.name for path in (tmp_path / "once").iterdir()) == ["card.json", WEIGHTS]
+
+
 def test_distortion_varies_images_but_keeps_them_images() -> None:
     torch.manual_seed(0)
     images = digits_task().splits["train"].images[:100]
-    changed = distorted(images)
+    changed = train.distorted(images)
     assert changed.shape == images.shape
     assert float(changed.min()) >= 0
     assert float(changed.max()) <= 1

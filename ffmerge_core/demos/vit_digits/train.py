@@ -16,14 +16,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -143,6 +143,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
         )
     return {
         "n_parameters": sum(parts.values()),
+        "weight_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
         "d_model": sublayers[0]["d_model"],
         "anatomy": [{"part": part, "n_parameters": count} for part, count in parts.items()],
         "sublayers": sublayers,
@@ -197,11 +198,11 @@ def main() -> None:
     trained = train(task, options.epochs, options.seed)
     described = card(trained, task, options.seed, options.epochs)
     options.out.mkdir(parents=True, exist_ok=True)
-    weights = options.out / WEIGHTS
-    _replace(weights, lambda path: save_file(trained.model.state_dict(), path))
-    described["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights = save(trained.model.state_dict())
+    described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    _replace(options.out / WEIGHTS, weights)
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    _replace(options.out / "card.json", lambda path: path.write_text(text, "utf-8"))
+    _replace(options.out / "card.json", text.encode())
     print(
         f"epoch {trained.epoch} kept: validation accuracy {described['validation']['value']:.4f}, "
         f"test accuracy {described['test']['value']:.4f}, {trained.seconds:.0f} s"
@@ -251,10 +252,10 @@ def _part(parameter: str) -> str:
     raise ValueError(f"{parameter} belongs to no known part of the model.")
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename, so that a reader never sees half a file."""
     temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 
