@@ -1,0 +1,1 @@
+"""A small English to French translator for dates, amounts, measures and names."""

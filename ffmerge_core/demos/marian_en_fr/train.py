@@ -1,0 +1,223 @@
+"""Trains the demo and writes its tokenizer, weights and card.
+
+    python -m ffmerge_core.demos.marian_en_fr.train --out some/folder
+
+The tokenizer and every gradient come from the training split; the weights kept are those
+with the lowest loss on the validation split; the test split is translated once, at the end.
+Stopped and started again with the same --out, it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import MarianMTModel
+
+from ffmerge_core.demos.gpt2_code.training import Training, export, replace, write_card
+from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, corpus_hash, pairs
+from ffmerge_core.demos.marian_en_fr.model import (
+    END,
+    END_ID,
+    FOLDER,
+    PAD,
+    PAD_ID,
+    TOKENIZER,
+    VOCABULARY,
+    build,
+    encode,
+    load,
+    load_tokenizer,
+    translate,
+)
+from ffmerge_core.tasks.task import Split
+
+SEED = 0
+STEPS = 1500
+BATCH_SIZE = 64  # pairs of sentences
+BATCHES_A_BUCKET = 50
+MUON_RATE, ADAM_RATE = 0.02, 0.004
+CHECKED_PAIRS = 200  # of the validation split, while training
+
+
+def train_tokenizer(sentences: Sequence[Pair]) -> Tokenizer:
+    """Byte-level BPE learnt from both languages; every digit is a token of its own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (text for each in sentences for text in (each.english, each.french))
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, END_ID)]
+    )
+    return tokenizer
+
+
+def loss_of(model: nn.Module, tokenizer: Tokenizer, sentences: Sequence[Pair]) -> Tensor:
+    """Cross-entropy of the references, nats per token, padding left out."""
+    source = encode(tokenizer, [each.english for each in sentences])
+    target = encode(tokenizer, [each.french for each in sentences])
+    shifted = functional.pad(target[:, :-1], (1, 0), value=PAD_ID)
+    logits = model(
+        input_ids=source,
+        attention_mask=source != PAD_ID,
+        decoder_input_ids=shifted,
+        use_cache=False,
+    ).logits
+    return functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD_ID)
+
+
+def batch(sentences: Sequence[Pair], step: int, seed: int) -> list[Pair]:
+    """The step's 64 pairs, of like length: buckets of 50 batches are shuffled and sorted."""
+    epoch, position = divmod(step, len(sentences) // BATCH_SIZE)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(len(sentences), generator=generator).tolist()
+    bucket, inside = divmod(position, BATCHES_A_BUCKET)
+    size = BATCH_SIZE * BATCHES_A_BUCKET
+    chosen = order[bucket * size : (bucket + 1) * size]
+    chosen.sort(key=lambda index: len(sentences[index].english))
+    batches = [chosen[at : at + BATCH_SIZE] for at in range(0, len(chosen), BATCH_SIZE)]
+    shuffled = torch.randperm(
+        len(batches), generator=torch.Generator().manual_seed(seed + 7919 * (epoch * 100 + bucket))
+    )
+    return [sentences[index] for index in batches[int(shuffled[inside])]]
+
+
+def train(
+    folder: Path, tokenizer: Tokenizer, sentences: Sequence[Pair], steps: int, seed: int
+) -> Training[MarianMTModel]:
+    """Train, or go on training from the checkpoint in `folder`."""
+    torch.manual_seed(seed)
+    model = build()
+    layers = [*model.model.encoder.layers, *model.model.decoder.layers]
+    training = Training(model, layers, MUON_RATE, ADAM_RATE, inputs_first=False)
+    checked = sorted(pairs("validation", CHECKED_PAIRS), key=lambda each: len(each.english))
+
+    @torch.inference_mode()
+    def validation_loss() -> float:
+        halves = (checked[: len(checked) // 2], checked[len(checked) // 2 :])
+        return sum(loss_of(model, tokenizer, half).item() for half in halves) / 2
+
+    training.run(
+        steps,
+        lambda step: loss_of(model, tokenizer, batch(sentences, step, seed)),
+        validation_loss,
+        folder,
+        partial(print, flush=True),
+    )
+    return training
+
+
+def scored(model: MarianMTModel, tokenizer: Tokenizer, split: Split) -> dict[str, Any]:
+    """A whole split's figures for the card; greedy translations."""
+    sentences = pairs(split)
+    hypotheses = translate(model, tokenizer, [each.english for each in sentences])
+    references = [[each.french for each in sentences]]
+    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    value = bleu.corpus_score(hypotheses, references).score
+    chrf_value = chrf.corpus_score(hypotheses, references).score
+    exact = sum(said == each.french for said, each in zip(hypotheses, sentences, strict=True))
+    return {
+        "metric": "BLEU",
+        "value": value,
+        "chrf": chrf_value,
+        "exact": exact / len(sentences),
+        "n": len(sentences),
+        "signature": str(bleu.get_signature()),
+        "chrf_signature": str(chrf.get_signature()),
+    }
+
+
+def card(training: Training[MarianMTModel], steps: int, seed: int) -> dict[str, Any]:
+    """What a first page says of the demo, its figures left out."""
+    packages = ("torch", "transformers", "tokenizers", "babel", "num2words", "sacrebleu")
+    return {
+        "name": "marian-en-fr",
+        "title": "Marian, English to French",
+        "description": (
+            "A 6+6-layer encoder-decoder of width 96 that translates short English sentences full "
+            "of dates, amounts, measures and names into French."
+        ),
+        "family": "transformers Marian",
+        "data": (
+            "Sentences from templates, filled with the Unicode CLDR's dates, times, units, "
+            "currencies, territories and languages by way of Babel, and with num2words' numbers "
+            "in words; a number, date, time or pair of names is in one split only"
+        ),
+        "data_licence": (
+            "Unicode License v3 (CLDR); numbers in words written by num2words (LGPL); templates MIT"
+        ),
+        "weights_licence": "MIT",
+        "corpus_hash": corpus_hash(),
+        "splits": {split: {"sentences": size} for split, size in SIZES.items()},
+        "metric": "BLEU",
+        "training_command": (
+            f"python -m ffmerge_core.demos.marian_en_fr.train --steps {steps} --seed {seed}"
+        ),
+        "training_cpu_seconds": round(training.cpu_seconds),
+        "seed": seed,
+        "step": training.best_step,
+        "versions": {
+            "python": platform.python_version(),
+            **{each: version(each) for each in packages},
+        },
+        "n_parameters": sum(each.numel() for each in training.model.parameters()),
+        "d_model": build().config.d_model,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the translator; write weights and card.")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints; --out unless given")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    work = options.work or options.out
+    for folder in (options.out, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    sentences = pairs("train")
+    if not (options.out / TOKENIZER).exists():
+        text = train_tokenizer(sentences).to_str(pretty=True)
+        replace(options.out / TOKENIZER, lambda path: path.write_text(text, "utf-8"))
+    tokenizer = load_tokenizer(options.out)
+
+    training = train(work, tokenizer, sentences, options.steps, options.seed)
+    full = scored(training.model, tokenizer, "validation")["value"]
+    digest = export(training.model, options.out)
+    model = load(options.out)
+    described = {
+        **card(training, options.steps, options.seed),
+        "weights_sha256": digest,
+        "validation": scored(model, tokenizer, "validation"),
+        "test": scored(model, tokenizer, "test"),
+    }
+    write_card(options.out, described)
+    print(
+        f"step {training.best_step} kept: validation BLEU {described['validation']['value']:.2f} "
+        f"({full:.4f} before half precision), test {described['test']['value']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
