@@ -5,6 +5,8 @@ import streamlit as st
 from pages._ui.shared import current_workspace
 
 st.set_page_config(page_title="ffmerge", page_icon=":material/merge:", layout="wide")
+# Streamlit leaves room above for a toolbar that is not shown here.
+st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
 current_workspace()
 st.navigation(
     [

@@ -8,7 +8,7 @@ import streamlit as st
 from ffmerge_core.reporting.figures import anatomy_bar
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import opened_subject
-from pages._ui.shared import current_workspace, shelf
+from pages._ui.shared import current_workspace, shelf, warm_up
 from pages._ui.subject import DEFAULT_SOURCE, Subject
 from pages._ui.widgets import count, guarded, megabytes, next_step, percent, score_text
 
@@ -82,20 +82,19 @@ def open_another() -> None:
             pressed = st.form_submit_button("Open", icon=":material/folder_open:")
         if pressed and folder.strip():
             path = folder.strip()
-            start_job("open", f"Opening {path}", lambda report: shelf().open(path, report))
+            start_job(
+                "open",
+                f"Opening {path}",
+                lambda report: shelf().open(path, report),
+                lambda ended: workspace.set_source(ended.result) if ended.result else None,
+            )
         elif pressed:
             st.error("Give the folder that holds config.json and model.safetensors.")
         job = latest_job("open")
         if job is not None:
-            job_panel(job, on_done=take_opened)
+            job_panel(job)
         if workspace.source != DEFAULT_SOURCE:
             st.button("Back to the demo", on_click=workspace.set_source, args=(DEFAULT_SOURCE,))
-
-
-def take_opened(job: object) -> None:
-    source = getattr(job, "result", None)
-    if source is not None:
-        current_workspace().set_source(source)
 
 
 with guarded():
@@ -105,3 +104,5 @@ with guarded():
     anatomy(subject)
     facts(subject)
     open_another()
+# Last, so that the page is painted before its processor time is needed elsewhere.
+warm_up()

@@ -67,16 +67,15 @@ def _watch(job_id: str, on_done: OnDone | None) -> None:
             on_done(job)
         # The rerun draws the page without this fragment, and with it the polling ends.
         st.rerun()
-    bar, button = st.columns([5, 1], vertical_alignment="bottom")
-    bar.progress(job.fraction, text=_status_line(job))
-    button.button(
-        "Cancel",
-        key=f"cancel-{job.id}",
-        on_click=job_registry().cancel,
-        args=(job.id,),
-        disabled=job.stopping,
-        width="stretch",
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.progress(job.fraction, text=_status_line(job), width="stretch")
+        st.button(
+            "Cancel",
+            key=f"cancel-{job.id}",
+            on_click=job_registry().cancel,
+            args=(job.id,),
+            disabled=job.stopping,
+        )
 
 
 def _status_line(job: Job) -> str:

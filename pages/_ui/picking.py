@@ -47,7 +47,7 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None
     st.plotly_chart(
         figure,
         key=key,
-        on_select=lambda: _picked(key, mode, subject),
+        on_select=lambda: _picked(key, mode, list(matrix.index), subject),
         selection_mode="box" if mode == BOX else "points",
         config={
             "displaylogo": False,
@@ -57,17 +57,31 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None
     )
 
 
-def _picked(key: str, mode: str, subject: Subject) -> None:
+def _picked(key: str, mode: str, names: Sequence[str], subject: Subject) -> None:
     event: Any = st.session_state.get(key) or {}
-    points = event.get("selection", {}).get("points", [])
-    if not points:
-        return
-    names = [str(name) for point in points for name in _cell(point)]
-    draft = current_workspace().draft
-    if mode == CLICK:
-        names = toggled(draft, names)
-    st.session_state["picks"] += 1
-    set_draft(names, subject)
+    selection = event.get("selection", {})
+    if mode == BOX:
+        names = boxed(selection.get("box", []), names)
+    else:
+        clicked = [name for point in selection.get("points", []) for name in point["customdata"]]
+        names = toggled(current_workspace().draft, clicked) if clicked else []
+    if names or selection.get("points"):
+        st.session_state["picks"] += 1
+        set_draft(names, subject)
+
+
+def boxed(boxes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Every layer whose row or column a dragged box touches, be it only a corner of a cell.
+
+    boxes: the chart's selection, with ends "x" and "y" in cells; cell i covers i ± 0.5.
+    """
+    touched = {
+        index
+        for box in boxes
+        for ends in (box["x"], box["y"])
+        for index in range(round(min(ends)), round(max(ends)) + 1)
+    }
+    return [name for index, name in enumerate(names) if index in touched]
 
 
 def toggled(draft: Sequence[str], cell: Sequence[str]) -> list[str]:
@@ -75,10 +89,6 @@ def toggled(draft: Sequence[str], cell: Sequence[str]) -> list[str]:
     if set(cell) <= set(draft):
         return [name for name in draft if name not in cell]
     return [*draft, *cell]
-
-
-def _cell(point: Mapping[str, Any]) -> Sequence[str]:
-    return point.get("customdata") or ()
 
 
 def set_draft(names: Sequence[str], subject: Subject) -> None:
@@ -170,7 +180,7 @@ def _group_list(subject: Subject) -> None:
     if not groups:
         st.info(
             "No group yet. Drag a box over a bright block of the heatmap, or pick layers above, "
-            "then add them as a group."
+            "then press Add group."
         )
     for index, group in enumerate(groups):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -230,11 +240,12 @@ def savings(subject: Subject) -> None:
     bytes_each = subject.weight_bytes / subject.n_parameters
     columns = st.columns(2)
     columns[0].metric(
-        "Parameters after merging",
+        "After merging",
         count(left),
-        delta=f"−{percent(removed / subject.n_parameters)}" if removed else None,
+        delta=f"−{percent(removed / subject.n_parameters)}" if removed else "nothing saved yet",
         delta_color="off",
-        help="Tying saves parameters, memory and disk. It saves no compute: a merged FF "
-        "sublayer still runs at every position.",
+        delta_arrow="off",
+        help="Parameters that are left. Tying saves parameters, memory and disk. It saves no "
+        "compute: a merged FF sublayer still runs at every position.",
     )
-    columns[1].metric("Memory of the weights", megabytes(left * bytes_each))
+    columns[1].metric("Weights in memory", megabytes(left * bytes_each))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import streamlit as st
@@ -70,3 +71,19 @@ def run_store() -> RunStore:
     store = RunStore(data_folder())
     store.mark_interrupted()
     return store
+
+
+@st.cache_resource(show_spinner=False)
+def warm_up() -> threading.Thread:
+    """Import the heavy libraries in the background, once a server.
+
+    For after a page is painted: the first job then finds them ready.
+    """
+
+    def work() -> None:
+        from ffmerge_core.compression import running  # noqa: F401
+        from ffmerge_core.demos.vit_digits import model  # noqa: F401
+
+    thread = threading.Thread(target=work, name="warm-up", daemon=True)
+    thread.start()
+    return thread

@@ -113,6 +113,7 @@ class Shelf:
         return subject.source
 
     def load(self, source: str, report: Report) -> fm.LoadedModel:
+        report(0, 1, "Starting PyTorch, which takes a while the first time")
         import ffmerge_core as fm
 
         return self.models.get(source) or self.models.put(

@@ -1,0 +1,144 @@
+"""The main job in a real browser: see, pick, merge, score, compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+ROOT = Path(__file__).parents[2]
+N_LAYERS = 12
+# The first job of a server imports torch, which a busy machine takes its time for.
+FIRST_JOB = 120_000
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def app(page: Page, serve: Callable[[Path], str]) -> Page:
+    page.goto(serve(ROOT / "app.py"))
+    return page
+
+
+def visit(page: Page, name: str) -> None:
+    page.get_by_test_id("stTopNavLinkContainer").get_by_text(name, exact=True).click()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+
+def heatmap(page: Page) -> Locator:
+    plot = page.locator("[class*=st-key-heatmap] .nsewdrag")
+    expect(plot).to_be_visible(timeout=FIRST_JOB)
+    return plot
+
+
+def cell(page: Page, row: int, column: int) -> tuple[float, float]:
+    """The middle of a heatmap cell, in pixels of the page."""
+    plot = heatmap(page)
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    step = box["width"] / N_LAYERS, box["height"] / N_LAYERS
+    return box["x"] + (column + 0.5) * step[0], box["y"] + (row + 0.5) * step[1]
+
+
+def drag(page: Page, first: tuple[int, int], last: tuple[int, int]) -> None:
+    start, end = cell(page, *first), cell(page, *last)
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=5)
+    page.mouse.move(*end, steps=5)
+    page.mouse.up()
+
+
+def draft(page: Page) -> Locator:
+    return page.locator(".react-aria-ComboBox [data-tag]")
+
+
+def add_group(page: Page, names: str) -> None:
+    page.get_by_role("button", name="Add group").click()
+    expect(page.get_by_text(re.compile(rf"1 · {names} · \d+ layers"))).to_be_visible()
+
+
+def merge(page: Page) -> None:
+    visit(page, "Merge")
+    page.get_by_role("button", name="Merge", exact=True).click()
+    expect(page.get_by_text("Validation accuracy, n = 359")).to_be_visible(timeout=FIRST_JOB)
+
+
+def points(page: Page) -> Locator:
+    return page.locator(".js-plotly-plot .scatterlayer .points path.point")
+
+
+def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:
+    expect(app.get_by_text("602,058").first).to_be_visible()
+    expect(app.get_by_text("encoder.11").first).to_be_attached()
+    app.get_by_role("link", name="See which FF sublayers resemble each other").click()
+
+    drag(app, (4, 4), (7, 7))
+    expect(draft(app)).to_have_text([f"encoder.{i}" for i in (4, 5, 6, 7)])
+    add_group(app, "encoder 4–7")
+    expect(app.get_by_text(f"{602_058 - 3 * 33_088:,}")).to_be_visible()
+
+    app.get_by_role("link", name="Merge these groups").click()
+    merge(app)
+    expect(app.get_by_text("−99,264 (−16.5 %)")).to_be_visible()
+    app.get_by_role("button", name="Final score").click()
+    expect(app.get_by_text("Test accuracy, n = 540")).to_be_visible(timeout=FIRST_JOB)
+
+    visit(app, "Compare")
+    expect(points(app)).to_have_count(2)
+    app.reload()
+    expect(points(app)).to_have_count(2)
+    visit(app, "Similarity")
+    expect(app.get_by_text("1 · encoder 4–7 · 4 layers")).to_be_visible()
+
+
+def test_a_group_made_by_clicks(app: Page) -> None:
+    visit(app, "Similarity")
+    app.get_by_role("radio", name="Click cells").click()
+    for clicked, expected in (
+        ((2, 3), (2, 3)),
+        ((5, 5), (2, 3, 5)),
+        ((5, 5), (2, 3)),
+        ((8, 2), (2, 3, 8)),
+    ):
+        heatmap(app)
+        app.mouse.click(*cell(app, *clicked))
+        expect(draft(app)).to_have_text([f"encoder.{i}" for i in expected])
+    add_group(app, "encoder 2–3, 8")
+    merge(app)
+
+
+def test_a_group_made_by_the_keyboard(app: Page) -> None:
+    visit(app, "Similarity")
+    picker = app.get_by_role("combobox", name="New group")
+    for name in ("encoder.9", "encoder.10"):
+        picker.focus()
+        app.keyboard.type(name)
+        app.keyboard.press("Enter")
+        expect(draft(app).filter(has_text=re.compile(rf"^{re.escape(name)}$"))).to_be_visible()
+    app.keyboard.press("Escape")
+    button = app.get_by_role("button", name="Add group")
+    button.focus()
+    app.keyboard.press("Enter")
+    expect(app.get_by_text("1 · encoder 9–10 · 2 layers")).to_be_visible()
+    visit(app, "Merge")
+    app.get_by_role("button", name="Merge", exact=True).focus()
+    app.keyboard.press("Enter")
+    expect(app.get_by_text("Validation accuracy, n = 359")).to_be_visible(timeout=FIRST_JOB)
+
+
+def test_two_tabs_do_not_see_each_others_groups(app: Page, serve: Callable[[Path], str]) -> None:
+    visit(app, "Similarity")
+    drag(app, (0, 0), (1, 1))
+    add_group(app, "encoder 0–1")
+    other = app.context.new_page()
+    other.goto(serve(ROOT / "app.py"))
+    visit(other, "Similarity")
+    expect(other.get_by_text("No group yet.")).to_be_visible()
+    drag(other, (10, 10), (11, 11))
+    add_group(other, "encoder 10–11")
+    expect(app.get_by_text("1 · encoder 0–1 · 2 layers")).to_be_visible()
