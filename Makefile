@@ -16,8 +16,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/app.stamp
+bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.first_page
 
 clean:
 	rm -rf $(VENV)

@@ -43,7 +43,7 @@ Server = Callable[..., AbstractContextManager[str]]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The system's Chromium or Chrome, headless."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = browser_path()
     if path is None:
         _unavailable(f"no browser is on the path; looked for {', '.join(BROWSERS)}")
     expect.set_options(timeout=MILLISECONDS_TO_SHOW)
@@ -68,7 +68,7 @@ def start_server() -> Server:
 
     A `port` serves it again at the address of an earlier server.
     """
-    return _serving
+    return serving
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def serve(
         def address(script: Path) -> str:
             if script not in addresses:
                 home = tmp_path_factory.mktemp("home")
-                addresses[script] = servers.enter_context(_serving(script, home))
+                addresses[script] = servers.enter_context(serving(script, home))
             return addresses[script]
 
         yield address
@@ -110,8 +110,13 @@ def both_themes(browser: Browser, tmp_path: Path) -> Callable[..., dict[str, Pat
     return pictures
 
 
+def browser_path() -> str | None:
+    """Where the system's browser is."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @contextmanager
-def _serving(script: Path, home: Path, port: int | None = None) -> Iterator[str]:
+def serving(script: Path, home: Path, port: int | None = None) -> Iterator[str]:
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     log = home / "server.log"

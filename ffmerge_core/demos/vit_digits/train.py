@@ -4,7 +4,7 @@
 
 Gradients come from the training split, the epoch is chosen by the validation loss, and
 the test split is scored once, at the end. One seed gives one model on one machine and
-one version of torch.
+one version of torch. A script that stands on the whole package; nothing imports it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import copy
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -30,10 +29,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ffmerge_core.demos.vit_digits.data import digits_task
 from ffmerge_core.demos.vit_digits.model import FOLDER, WEIGHTS, build
+from ffmerge_core.models.families import family_of
+from ffmerge_core.models.loaded import anatomy
+from ffmerge_core.models.structure import count_parameters, weight_bytes
+from ffmerge_core.reporting.folders import write_atomically
 from ffmerge_core.tasks.image_classification import ImageClassification
 from ffmerge_core.tasks.task import Split
 
-EPOCHS = 140
+EPOCHS = 100
 SEED = 0
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
@@ -119,34 +122,15 @@ def distorted(images: Tensor) -> Tensor:
 
 def describe(model: nn.Module) -> dict[str, Any]:
     """The card's view of the model: parameter counts by part, and every FF sublayer."""
-    parts = {"FF": 0, "attention": 0, "embeddings": 0, "norms": 0, "head": 0}
-    for name, parameter in model.named_parameters():
-        parts[_part(name)] += parameter.numel()
-    sublayers = []
-    for index, block in enumerate(model.get_submodule("blocks").children()):
-        feed_forward = block.get_submodule("mlp")
-        w_in = feed_forward.get_parameter("fc1.weight")
-        sublayers.append(
-            {
-                "name": f"encoder.{index}",
-                "attention": f"blocks.{index}.attn",
-                "w_in": {"module": f"blocks.{index}.mlp.fc1", "rows": None},
-                "w_out": {"module": f"blocks.{index}.mlp.fc2", "rows": None},
-                "d_model": w_in.shape[1],
-                "d_ff": w_in.shape[0],
-                "activation": "gelu",
-                "n_parameters": sum(each.numel() for each in feed_forward.parameters()),
-                "w_gate": None,
-                "norm": None,
-                "biases": [True, True],
-            }
-        )
+    family = family_of(model)
+    sublayers = family.find(model)
+    parts = anatomy(model, family, sublayers)
     return {
-        "n_parameters": sum(parts.values()),
-        "weight_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
-        "d_model": sublayers[0]["d_model"],
-        "anatomy": [{"part": part, "n_parameters": count} for part, count in parts.items()],
-        "sublayers": sublayers,
+        "n_parameters": count_parameters(model),
+        "weight_bytes": weight_bytes(model),
+        "d_model": sublayers[0].d_model,
+        "anatomy": [{"part": part, "n_parameters": number} for part, number in parts],
+        "sublayers": [sublayer.to_dict() for sublayer in sublayers],
     }
 
 
@@ -200,9 +184,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     weights = save(trained.model.state_dict())
     described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    _replace(options.out / WEIGHTS, weights)
+    write_atomically(options.out / WEIGHTS, weights)
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    _replace(options.out / "card.json", text.encode())
+    write_atomically(options.out / "card.json", text.encode())
     print(
         f"epoch {trained.epoch} kept: validation accuracy {described['validation']['value']:.4f}, "
         f"test accuracy {described['test']['value']:.4f}, {trained.seconds:.0f} s"
@@ -235,28 +219,6 @@ def _optimiser(
         optimiser, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP
     )
     return optimiser, schedule
-
-
-def _part(parameter: str) -> str:
-    for piece, part in (
-        (".mlp.", "FF"),
-        (".attn.", "attention"),
-        ("norm", "norms"),
-        ("head.", "head"),
-        ("patch_embed.", "embeddings"),
-        ("cls_token", "embeddings"),
-        ("pos_embed", "embeddings"),
-    ):
-        if piece in parameter:
-            return part
-    raise ValueError(f"{parameter} belongs to no known part of the model.")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename, so that a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":
