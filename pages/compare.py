@@ -209,10 +209,10 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
         if st.session_state.get("deleted"):
             st.button("Undo delete", icon=":material/undo:", on_click=_restore)
     if one is not None:
-        row = st.container(horizontal=True, vertical_alignment="bottom")
-        with st.form(f"rename-{one.id}", border=False), row:
-            name = st.text_input("Name of the selected run", one.name)
-            renamed = st.form_submit_button("Rename", icon=":material/edit:")
+        with st.form(f"rename-{one.id}", border=False):
+            row = st.container(horizontal=True, vertical_alignment="bottom")
+            name = row.text_input("Name of the selected run", one.name)
+            renamed = row.form_submit_button("Rename", icon=":material/edit:")
         if renamed:
             run_store().rename(one.id, name)
             _fresh_table()

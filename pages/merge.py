@@ -56,7 +56,7 @@ def choose(subject: Subject) -> Recipe:
 
 
 def merge_button(recipe: Recipe) -> None:
-    store, workspace = run_store(), current_workspace()
+    store, workspace, models = run_store(), current_workspace(), shelf()
     job = latest_job("merge")
     pressed = st.button(
         "Merge",
@@ -69,7 +69,7 @@ def merge_button(recipe: Recipe) -> None:
         job = start_job(
             "merge",
             "Merge",
-            lambda report: shelf().merge(recipe, name, store, report),
+            lambda report: models.merge(recipe, name, store, report),
             lambda ended: workspace.open_run(ended.result) if ended.result else None,
         )
     if job is not None:
@@ -111,15 +111,13 @@ def show(run: Run) -> None:
 
 def final_score(run: Run, recipe: Recipe) -> None:
     """The test split, scored only when asked for: choices belong to the validation split."""
-    job = latest_job("final")
+    job, models, store = latest_job("final"), shelf(), run_store()
     if "test" not in ((run.result or {}).get("difference") or {}):
         st.button(
             "Final score",
             on_click=start_job,
             args=("final", "Final score"),
-            kwargs={
-                "work": lambda report: shelf().final_score(run.id, recipe, run_store(), report)
-            },
+            kwargs={"work": lambda report: models.final_score(run.id, recipe, store, report)},
             disabled=job is not None and job.active,
             icon=":material/flag:",
             help="Scores both models on the test split. Do it once, for the merge you settled "
@@ -131,13 +129,13 @@ def final_score(run: Run, recipe: Recipe) -> None:
 
 def load_again(run: Run, recipe: Recipe) -> None:
     """A stored run's models are not in memory after a restart; its recipe makes them again."""
-    job = latest_job("reload")
+    job, models = latest_job("reload"), shelf()
     st.info("The merged model of this run is no longer in memory. Its recipe makes it again.")
     st.button(
         "Make it again",
         on_click=start_job,
         args=("reload", "Making the merged model again"),
-        kwargs={"work": lambda report: shelf().reload(run.id, recipe, report)},
+        kwargs={"work": lambda report: models.reload(run.id, recipe, report)},
         disabled=job is not None and job.active,
     )
     if job is not None and (job.active or job.error):

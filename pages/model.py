@@ -69,7 +69,7 @@ def facts(subject: Subject) -> None:
 
 
 def open_another() -> None:
-    workspace = current_workspace()
+    workspace, models = current_workspace(), shelf()
     with st.expander("Open another model", expanded=workspace.source != DEFAULT_SOURCE):
         st.write(
             "A vision transformer in a folder saved by transformers' `save_pretrained` or timm's "
@@ -85,7 +85,7 @@ def open_another() -> None:
             start_job(
                 "open",
                 f"Opening {path}",
-                lambda report: shelf().open(path, report),
+                lambda report: models.open(path, report),
                 lambda ended: workspace.set_source(ended.result) if ended.result else None,
             )
         elif pressed:

@@ -72,7 +72,8 @@ def choose(subject: Subject) -> Question:
 
 def answer_or_job(question: Question) -> Answer | None:
     """The heatmap's numbers; until they are there, the job that measures them."""
-    answer = shelf().answers.get(question)
+    known = shelf()
+    answer = known.answers.get(question)
     if answer is not None:
         return answer
     # The title says which question a job answers, also to a page that was refreshed.
@@ -84,7 +85,7 @@ def answer_or_job(question: Question) -> Answer | None:
         job_registry().wait(job.id, 10)
         job = None
     if job is None or job.title != title or st.session_state.pop("again", False):
-        job = start_job("similarity", title, lambda report: shelf().answer(question, report))
+        job = start_job("similarity", title, lambda report: known.answer(question, report))
     job_panel(job)
     if not job.active:
         st.button("Measure again", on_click=st.session_state.update, kwargs={"again": True})

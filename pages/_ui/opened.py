@@ -33,9 +33,10 @@ def opened_subject(title: str) -> Subject:
 
 
 def _open_again(source: str) -> None:
-    job = latest_job("open")
-    if job is None:
-        job = start_job("open", f"Opening {source}", lambda report: shelf().open(source, report))
+    job, models = latest_job("open"), shelf()
+    # One that is done opened it before, and the shelf has dropped it since.
+    if job is None or job.status == "done":
+        job = start_job("open", f"Opening {source}", lambda report: models.open(source, report))
     job_panel(job)
     if not job.active:
         st.button(
