@@ -8,6 +8,7 @@
     ├── DataError          (ValueError)    data that cannot be used
     ├── StorageError       (OSError)       a data folder or run history out of reach
     └── Cancelled                          someone pressed Cancel; a progress callback raises it
+        └── Interrupted                    the process is stopping
 
 Messages are whole sentences for the person in front of the screen: what was found,
 what was expected, what to do.
@@ -44,3 +45,7 @@ class StorageError(FFMergeError, OSError):
 
 class Cancelled(FFMergeError):  # noqa: N818 (a request, not an error)
     """Work stopped because its user asked; nothing was changed."""
+
+
+class Interrupted(Cancelled):
+    """Work stopped because its process is stopping; nobody asked for it."""

@@ -7,7 +7,7 @@ must read a plan to tie again, the history stores one, the interface builds one)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, Field, asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from ffmerge_core.errors import PlanError
@@ -178,7 +178,12 @@ def _fields(cls: type, data: Mapping[str, Any], kind: str | None = None) -> dict
     values = dict(data)
     if kind is not None and values.pop("kind", kind) != kind:
         raise PlanError(f"A plan of kind {data['kind']!r} was found; this version reads {kind!r}.")
-    unknown = sorted(set(values) - set(cls.__dataclass_fields__))  # type: ignore[attr-defined]
+    known: dict[str, Field[Any]] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise PlanError(f"{cls.__name__} has no field {', '.join(unknown)}.")
+    absent = [name for name, field in known.items() if field.default is MISSING]
+    lacking = [name for name in absent if name not in values]
+    if lacking:
+        raise PlanError(f"{cls.__name__} lacks {', '.join(lacking)}.")
     return values

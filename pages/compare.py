@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
 from ffmerge_core.reporting.runs import Run
+from pages._ui.compare_table import figure_of, filtered, table
 from pages._ui.opened import opened_subject
 from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Subject, plan_in_words, short
+from pages._ui.subject import Subject, plan_in_words
 from pages._ui.widgets import Download, count, download_row, empty_state, guarded
-
-STATUS_HELP = (
-    "done, failed, cancelled, or interrupted (the server stopped while it ran; start it again)"
-)
 
 
 def chart(subject: Subject, runs: Sequence[Run]) -> None:
@@ -45,7 +40,7 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
         help="The test split has figures for runs whose final score was asked for.",
     )
     split = split if split in scored else "validation"
-    points = [_original(subject, metric, split)] if split in subject.scores else []
+    points = _original(subject, runs, metric, split)
     points += [_point(run, metric, split) for run in runs if split in _changes(run)]
     figure = compare_chart(points, metric)
     st.plotly_chart(figure, key="compare", config={"displaylogo": False})
@@ -61,11 +56,18 @@ def _changes(run: Run) -> Mapping[str, Any]:
     return changes
 
 
-def _original(subject: Subject, metric: str, split: str) -> RunPoint:
-    return _as_point(
-        "original", "Original", subject.n_parameters, subject.scores[split], metric,
-        plan="nothing merged", method="original",
-    )  # fmt: skip
+def _original(subject: Subject, runs: Sequence[Run], metric: str, split: str) -> list[RunPoint]:
+    """The untouched model, as its card or else a run scored it."""
+    scored = (figure_of(run, "original", split) for run in runs)
+    score = subject.scores.get(split) or next(filter(None, scored), None)
+    if score is None:
+        return []
+    return [
+        _as_point(
+            "original", "Original", subject.n_parameters, score, metric,
+            plan="nothing merged", method="original",
+        )
+    ]  # fmt: skip
 
 
 def _point(run: Run, metric: str, split: str) -> RunPoint:
@@ -102,89 +104,6 @@ def _as_point(
     )
 
 
-def filtered(runs: Sequence[Run]) -> list[Run]:
-    left, right = st.columns([2, 3])
-    text = left.text_input(
-        "Filter",
-        key="filter",
-        placeholder="Words in the name, a status, a layer",
-        icon=":material/search:",
-    )
-    methods = sorted({run.recipe["plan"]["method"] for run in runs})
-    chosen = right.pills("Methods", methods, selection_mode="multi", key="filter_methods")
-    words = text.lower().split()
-    return [
-        run
-        for run in runs
-        if all(word in _searchable(run) for word in words)
-        and (not chosen or run.recipe["plan"]["method"] in chosen)
-    ]
-
-
-def _searchable(run: Run) -> str:
-    return f"{run.name} {run.status} {json.dumps(run.recipe['plan'])}".lower()
-
-
-def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
-    """The table; returns the selected runs."""
-    rows = [
-        {
-            "Name": run.name,
-            "Status": run.status,
-            "Groups": "; ".join(short(group) for group in run.recipe["plan"]["groups"]),
-            "Method": run.recipe["plan"]["method"],
-            "Anchor": run.recipe["plan"]["anchor"],
-            "Parameters": _figure(run, "merged", "n_parameters"),
-            "Saved": _saved(run, subject),
-            "Accuracy": _percent(_figure(run, "merged", "validation", "value")),
-            "Change": _percent(_figure(run, "difference", "validation", "value")),
-            "Loss": _figure(run, "merged", "validation", "loss"),
-            "Test accuracy": _percent(_figure(run, "merged", "test", "value")),
-            "Seconds": sum(run.seconds.values()) if run.seconds else None,
-            "Peak memory": run.peak_memory / 1e6 if run.peak_memory else None,
-            "When": run.created,
-        }
-        for run in runs
-    ]
-    number = st.column_config.NumberColumn
-    event: Any = st.dataframe(
-        pd.DataFrame(rows),
-        key=f"runs-{st.session_state.get('table', 0)}",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        column_config={
-            "Status": st.column_config.TextColumn(help=STATUS_HELP),
-            "Parameters": number(format="localized"),
-            "Saved": number(format="%.1f %%", help="Share of the original's parameters."),
-            "Accuracy": number(format="%.1f %%", help="On the validation split."),
-            "Change": number(format="%+.1f", help="Points, on the validation split."),
-            "Loss": number(format="%.3f", help="On the validation split."),
-            "Test accuracy": number(format="%.1f %%", help="After a final score."),
-            "Seconds": number(format="%.1f"),
-            "Peak memory": number(format="%.0f MB", help="Of the whole process."),
-            "When": st.column_config.DatetimeColumn(format="distance"),
-        },
-    )
-    return [runs[row] for row in event["selection"]["rows"] if row < len(runs)]
-
-
-def _figure(run: Run, *path: str) -> Any:
-    value: Any = run.result or {}
-    for key in path:
-        value = value.get(key) or {}
-    return value if value != {} else None
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-def _saved(run: Run, subject: Subject) -> float | None:
-    left = _figure(run, "merged", "n_parameters")
-    return None if left is None else 100 * (1 - left / subject.n_parameters)
-
-
 def actions(selected: Sequence[Run], subject: Subject) -> None:
     one = selected[0] if len(selected) == 1 else None
     if not selected:
@@ -215,7 +134,6 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
             renamed = row.form_submit_button("Rename", icon=":material/edit:")
         if renamed:
             run_store().rename(one.id, name)
-            _fresh_table()
             st.rerun()
     if opened and one is not None:
         open_run(one, subject)
@@ -238,7 +156,6 @@ def _delete(ids: Sequence[str]) -> None:
         st.session_state["deleted"] = run_store().delete(ids)
     except FFMergeError as error:
         st.session_state["problem"] = str(error)
-    _fresh_table()
 
 
 def _restore() -> None:
@@ -246,20 +163,32 @@ def _restore() -> None:
         run_store().restore(st.session_state.pop("deleted"))
     except FFMergeError as error:
         st.session_state["problem"] = str(error)
-    _fresh_table()
 
 
-def _fresh_table() -> None:
-    # Selected rows are positions: after a change they would be other runs.
-    st.session_state["table"] = st.session_state.get("table", 0) + 1
+def of_these_weights(runs: Sequence[Run], subject: Subject) -> list[Run]:
+    """Runs that can be compared: of the weights that are open, with a plan known here."""
+    mine, other, unknown = [], 0, 0
+    for run in runs:
+        try:
+            recipe = Recipe.from_dict(run.recipe)
+        except FFMergeError:
+            unknown += 1
+            continue
+        if recipe.revision not in (None, subject.revision):
+            other += 1
+            continue
+        mine.append(run)
+    if other:
+        st.info(f"{count(other)} runs of other weights at {subject.source} are not shown.")
+    if unknown:
+        st.info(f"{count(unknown)} runs with plans of another version are not shown.")
+    return mine
 
 
 with guarded():
     subject = opened_subject("Compare")
     store = run_store()
-    runs = store.list(subject.source)
-    if store.notice:
-        st.warning(store.notice)
+    runs = of_these_weights(store.list(subject.source), subject)
     if st.session_state.get("problem"):
         st.error(st.session_state.pop("problem"))
     if not runs and not st.session_state.get("deleted"):

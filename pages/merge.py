@@ -117,13 +117,16 @@ def final_score(run: Run, recipe: Recipe) -> None:
             "Final score",
             on_click=start_job,
             args=("final", "Final score"),
-            kwargs={"work": lambda report: models.final_score(run.id, recipe, store, report)},
+            kwargs={
+                "work": lambda report: models.final_score(run.id, recipe, store, report),
+                "key": run.id,
+            },
             disabled=job is not None and job.active,
             icon=":material/flag:",
             help="Scores both models on the test split. Do it once, for the merge you settled "
             "on: a choice made by test figures makes them flatter than they are.",
         )
-    if job is not None and (job.active or job.error):
+    if job is not None and job.key == run.id and (job.active or job.error):
         job_panel(job)
 
 
@@ -135,10 +138,13 @@ def load_again(run: Run, recipe: Recipe) -> None:
         "Make it again",
         on_click=start_job,
         args=("reload", "Making the merged model again"),
-        kwargs={"work": lambda report: models.reload(run.id, recipe, report)},
+        kwargs={
+            "work": lambda report: models.reload(run.id, recipe, report),
+            "key": run.id,
+        },
         disabled=job is not None and job.active,
     )
-    if job is not None and (job.active or job.error):
+    if job is not None and job.key == run.id and (job.active or job.error):
         job_panel(job)
 
 

@@ -87,6 +87,7 @@ def open_another() -> None:
                 f"Opening {path}",
                 lambda report: models.open(path, report),
                 lambda ended: workspace.set_source(ended.result) if ended.result else None,
+                key=path,
             )
         elif pressed:
             st.error("Give the folder that holds config.json and model.safetensors.")

@@ -8,7 +8,7 @@ from ffmerge_core.reporting.figures import similarity_heatmap, to_html
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import opened_subject
 from pages._ui.picking import group_editor, pickable_heatmap
-from pages._ui.shared import current_workspace, job_registry, shelf
+from pages._ui.shared import current_workspace, shelf
 from pages._ui.shelf import Answer, Question
 from pages._ui.subject import Subject
 from pages._ui.widgets import Download, count, download_row, guarded, next_step
@@ -76,16 +76,14 @@ def answer_or_job(question: Question) -> Answer | None:
     answer = known.answers.get(question)
     if answer is not None:
         return answer
-    # The title says which question a job answers, also to a page that was refreshed.
-    title = f"Measuring {describe(question)}"
     job = latest_job("similarity")
-    if job is not None and job.active and job.title != title:
-        # The choices changed meanwhile: nobody waits for the old heatmap any more.
-        job_registry().cancel(job.id)
-        job_registry().wait(job.id, 10)
-        job = None
-    if job is None or job.title != title or st.session_state.pop("again", False):
-        job = start_job("similarity", title, lambda report: known.answer(question, report))
+    again = st.session_state.pop("again", False)
+    # A job that is done without an answer: the shelf has dropped it since.
+    if job is None or job.key != question or job.status == "done" or again:
+        title = f"Measuring {describe(question)}"
+        job = start_job(
+            "similarity", title, lambda report: known.answer(question, report), key=question
+        )
     job_panel(job)
     if not job.active:
         st.button("Measure again", on_click=st.session_state.update, kwargs={"again": True})

@@ -15,8 +15,9 @@ PURE = (
     "analysis.alignment",
     "reporting.figures",
 )
-# A demo's training script is run, never imported: it stands on the whole package.
-MODULES = sorted(path for path in CORE.rglob("*.py") if path.name != "train.py")
+# A demo's training scripts are run, never imported: they stand on the whole package.
+SCRIPTS = ("train.py", "training.py")
+MODULES = sorted(path for path in CORE.rglob("*.py") if path.name not in SCRIPTS)
 
 
 def imports(path: Path) -> set[str]:

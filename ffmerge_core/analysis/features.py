@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 import torch
@@ -17,6 +17,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import shared_copy
 from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import in_layer_order
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.task import Batch
 
@@ -78,12 +79,16 @@ class Features:
         return correlate(standardised(self[anchor].hidden), standardised(self[other].hidden))
 
     def match(self, anchor: str, other: str) -> Match:
-        """The best one-to-one match of `other`'s neurons to `anchor`'s."""
-        if (anchor, other) not in self._matches:
-            found = match_neurons(self.correlation(anchor, other))
-            self._matches[anchor, other] = found
-            self._matches[other, anchor] = found.inverse()
-        return self._matches[anchor, other]
+        """The best one-to-one match of `other`'s neurons to `anchor`'s.
+
+        Solved in layer order whichever is the anchor, since with ties (two dead neurons) the
+        two directions have several best matches and must not depend on who asked first.
+        """
+        first, second = in_layer_order((anchor, other), self.sublayers)
+        if (first, second) not in self._matches:
+            self._matches[first, second] = match_neurons(self.correlation(first, second))
+        found = self._matches[first, second]
+        return found if anchor == first else found.inverse()
 
 
 def calibrate(
@@ -139,6 +144,10 @@ def similarity_matrix(
     metric: linear CKA, "cka" (biased, in [0, 1]) or "unbiased_cka".
     """
     names = _names(feats, stack)
+    if metric not in get_args(Metric):
+        raise DataError(f"metric is {metric!r}; it must be one of {', '.join(get_args(Metric))}.")
+    if metric == "unbiased_cka" and feats.n_tokens < 4:
+        raise DataError(f"Unbiased CKA needs 4 tokens or more; there are {feats.n_tokens}.")
 
     def on_pair(done: int, total: int) -> None:
         report(done, total, "Comparing pairs of sublayers")
@@ -184,7 +193,7 @@ def _reader(feats: Features, name: str, of: Of) -> Callable[[], Tensor]:
 
 
 def _taps() -> tuple[Tap, ...]:
-    return ("pre", "output", "attention")
+    return get_args(Tap)
 
 
 class _Store:

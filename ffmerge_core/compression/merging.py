@@ -48,16 +48,23 @@ def apply(
         _check_features(model, feats)
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
     merged = shared_copy(model.model)
-    for number, group in enumerate(plan.groups):
-        report(number, len(plan.groups), f"Merging group {number + 1} of {len(plan.groups)}")
+    total = sum(len(group) for group in plan.groups)
+    done = 0
+    for group in plan.groups:
         ordered = in_layer_order(group, model.sublayers)
         members = [by_name[name] for name in ordered]
+        if feats is not None and plan.method == "permute":
+            for name in ordered:
+                report(done, total, f"Matching the neurons of {name}")
+                if name != plan.anchor_of(ordered):
+                    feats.match(plan.anchor_of(ordered), name)
+                done += 1
         weights = merge_group(model, members, by_name[plan.anchor_of(ordered)], plan, feats)
         for sublayer in members:
             # From the second on, these are the Parameters that the first now owns: tied.
             set_weights(merged, sublayer, weights)
             weights = weights_by_role(merged, sublayer)
-    report(len(plan.groups), len(plan.groups), "Merged")
+    report(total, total, "Merged")
     result = replace(model, model=merged, plan=plan)
     expected = model.n_parameters - plan.parameters_removed(model.sublayers)
     if result.n_parameters != expected:

@@ -67,8 +67,9 @@ def run(
 ) -> RunResult:
     """Carry out a recipe; the same recipe gives the same numbers on the same machine.
 
-    model, feats, before: the recipe's own model, features and validation score if they are
-    at hand already; they are checked, not trusted.
+    model, feats: the recipe's own model and features if they are at hand already; checked.
+    before: the same model's validation score, if at hand; that it is its own is the caller's
+    word.
     """
     with measured() as cost:
         with cost.step("load"):
@@ -111,8 +112,8 @@ def scores_record(before: Evaluation, after: Evaluation) -> dict[str, Any]:
     """One split's scores of both models and their paired difference, as the history keeps them."""
     split = before.split
     return {
-        "original": {split: before.to_dict()},
-        "merged": {split: after.to_dict()},
+        "original": {split: before.summary()},
+        "merged": {split: after.summary()},
         "difference": {split: after.versus(before).summary()},
     }
 

@@ -39,6 +39,7 @@ class Card:
 
     data_licence, weights_licence: names. splits: examples in each. training_seconds: wall
     time on the machine that trained it. weights_sha256: of weights.safetensors.
+    revision: what `LoadedModel.revision` is once they are loaded.
     weight_bytes: memory of the loaded weights.
     anatomy: parts, which add up to n_parameters. sublayers: each as `FFSublayer.to_dict()`.
     validation, test: the untouched model's `Evaluation.summary()` on that split.
@@ -59,6 +60,7 @@ class Card:
     epoch: int
     versions: Mapping[str, str]
     weights_sha256: str
+    revision: str
     n_parameters: int
     weight_bytes: int
     d_model: int

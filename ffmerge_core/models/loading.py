@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ffmerge_core import demos
@@ -45,8 +46,8 @@ def load(
         name = str(source)
         module, own_task = demos.load(name)
     else:
-        folder = Path(source).expanduser()
-        module, name = _load_folder(folder), str(folder.resolve())
+        folder = _folder(source)
+        module, name = _load_folder(folder), str(folder)
     if not isinstance(source, nn.Module):
         module.eval()
     report(1, _STEPS, "Finding the FF sublayers")
@@ -73,6 +74,15 @@ def _data_named(name: str, module: nn.Module, family: Family) -> Task:
             "Pass task= with images of its own shape."
         )
     return digits_task().fitted_to(channels, height)
+
+
+def _folder(source: str | Path) -> Path:
+    try:
+        folder = Path(source).expanduser().resolve()
+        folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(f"“{source}” cannot be a folder's path ({error}).") from None
+    return folder
 
 
 def _load_folder(folder: Path) -> nn.Module:
@@ -146,7 +156,7 @@ def _load_timm(folder: Path, config: dict[str, Any]) -> nn.Module:
     arguments.setdefault("num_classes", config.get("num_classes", 1000))
     try:
         module: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # whatever a wrong config.json makes of a constructor
         raise SourceError(
             f"timm cannot build {architecture} from {folder / 'config.json'} ({error})."
         ) from None
@@ -179,10 +189,13 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
             config=settings,
             local_files_only=True,
             use_safetensors=True,
+            # As saved it may be half precision; a recipe says float32.
+            dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise SourceError(f"transformers cannot open {folder}: {error}") from None
+    except Exception as error:  # whatever a wrong config.json makes of a constructor
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"transformers cannot open {folder}: {problem}") from None
     if found.get("mismatched_keys"):
         name = str(next(iter(found["mismatched_keys"])))
         raise SourceError(f"In {folder}, {name} has another shape than config.json says.")

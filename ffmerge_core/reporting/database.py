@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ CREATE TABLE IF NOT EXISTS runs (
 BUSY_SECONDS = 10.0
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# Of two threads that find one file damaged, one sets it aside.
+_SETTING_ASIDE = threading.Lock()
 UNWRITABLE = (*FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -118,12 +121,22 @@ class Database:
             try:
                 return attempt()
             except sqlite3.Error as error:
-                if not isinstance(error, Damaged) and _code(error) not in DAMAGED:
+                if not _damaged(error):
                     raise
-                self._set_aside()
-                return attempt()
+                with _SETTING_ASIDE:
+                    return self._again_or_aside(attempt)
         except sqlite3.Error as error:
             raise StorageError(self._sentence(error)) from error
+
+    def _again_or_aside(self, attempt: Callable[[], T]) -> T:
+        # Another thread may have set the damaged file aside meanwhile.
+        try:
+            return attempt()
+        except sqlite3.Error as error:
+            if not _damaged(error):
+                raise
+            self._set_aside()
+            return attempt()
 
     def _set_aside(self) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
@@ -166,6 +179,10 @@ def _check(connection: sqlite3.Connection) -> None:
     finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if finding != "ok":
         raise Damaged(finding)
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    return isinstance(error, Damaged) or _code(error) in DAMAGED
 
 
 def _code(error: sqlite3.Error) -> int:

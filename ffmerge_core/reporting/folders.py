@@ -12,15 +12,20 @@ from platformdirs import user_data_path
 from ffmerge_core.errors import StorageError
 
 
-def data_folder() -> Path:
-    """The folder of run history and exports, made if absent.
+def chosen_folder() -> Path:
+    """FFMERGE_HOME where that is set, else the user's data folder of this system."""
+    chosen = os.environ.get("FFMERGE_HOME")
+    return Path(chosen) if chosen else user_data_path("ffmerge")
 
-    It is FFMERGE_HOME where that is set, else the user's data folder of this system.
+
+def data_folder() -> Path:
+    """The chosen folder, for run history and exports, made if absent.
+
     Raises `StorageError` if it cannot be made or written.
     """
-    chosen = os.environ.get("FFMERGE_HOME")
-    folder = Path(chosen).expanduser() if chosen else user_data_path("ffmerge")
+    folder = chosen_folder()
     try:
+        folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

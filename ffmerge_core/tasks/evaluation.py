@@ -7,7 +7,6 @@ scores always give the same interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -128,27 +127,6 @@ class Evaluation:
         """Everything but the per-example arrays, ready for JSON."""
         return _as_json(self, without=("scores", "losses", "predictions"))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, arrays as lists, in full precision."""
-        return _as_json(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Inverse of `to_dict`. Raises `DataError` for missing or unknown fields."""
-        expected = {field.name for field in fields(cls)}
-        if set(data) != expected:
-            raise DataError(
-                f"A stored evaluation has the fields {', '.join(sorted(data)) or 'none'}; it must "
-                f"have exactly {', '.join(sorted(expected))}."
-            )
-        values = dict(data)
-        for key in ("interval", "loss_interval"):
-            values[key] = Interval(*values[key])
-        for key in ("scores", "losses"):
-            values[key] = _frozen(np.array(values[key], dtype=np.float64))
-        values["predictions"] = _frozen(np.array(values["predictions"], dtype=np.int64))
-        return cls(**values)
-
 
 @dataclass(frozen=True, eq=False)
 class PairedDifference:
@@ -172,10 +150,6 @@ class PairedDifference:
     def summary(self) -> dict[str, Any]:
         """Everything but the indices, ready for JSON."""
         return _as_json(self, without=("changed",))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, indices as a list."""
-        return _as_json(self)
 
 
 def _interval(values: Floats) -> Interval:

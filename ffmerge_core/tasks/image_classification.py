@@ -53,6 +53,7 @@ class ImageClassification:
 
     The model returns logits (batch, classes), as a tensor or as an object with `.logits`.
     mean, std: per channel; images are normalised with them before the model sees them.
+    fit: (channels, size) that the model takes, where it is not the images' own.
     """
 
     data: str
@@ -60,6 +61,7 @@ class ImageClassification:
     splits: Mapping[Split, LabelledImages]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: tuple[int, int] | None = None
 
     kind = "image-classification"
     metric = "accuracy"
@@ -99,8 +101,12 @@ class ImageClassification:
         return len(self.splits[split])
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What a model is fed: `images` minus mean, over standard deviation, a channel."""
-        return (images - _per_channel(self.mean)) / _per_channel(self.std)
+        """What a model is fed: `images` minus mean, over standard deviation, fitted.
+
+        Fitted a batch at a time: the whole data at 224×224 would fill a gigabyte.
+        """
+        normal = (images - _per_channel(self.mean)) / _per_channel(self.std)
+        return normal if self.fit is None else _fit(normal, *self.fit)
 
     def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
         """The training split once, in an order drawn from `seed`, a batch at a time."""
@@ -150,23 +156,15 @@ class ImageClassification:
             )
 
     def fitted_to(self, channels: int, size: int) -> ImageClassification:
-        """The same examples, in the same order, for a model that takes another shape.
+        """The same examples for a model that takes another shape.
 
         size: height and width, reached by bilinear interpolation with antialiasing. Another
         number of channels is the mean of the present ones, repeated.
         """
         if (channels, size, size) == self.shape:
             return self
-        fitted = {
-            split: LabelledImages(_fit(old.images, channels, size), old.labels)
-            for split, old in self.splits.items()
-        }
-        mean, std = self.mean, self.std
-        if channels != self.shape[0]:
-            mean = (sum(mean) / len(mean),) * channels
-            std = (sum(std) / len(std),) * channels
         data = f"{self.data} at {channels}×{size}×{size}"
-        return replace(self, data=data, splits=fitted, mean=mean, std=std)
+        return replace(self, data=data, fit=(channels, size))
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits (batch, classes), float64, checked."""
@@ -241,9 +239,7 @@ def _check_images(images: Tensor) -> None:
 def _fit(images: Tensor, channels: int, size: int) -> Tensor:
     if images.shape[1] != channels:
         images = images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
-    resized = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    # Rounding can leave the interval by one part in ten million.
-    return resized.clamp(0, 1)
+    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable
 
 import streamlit as st
 
@@ -10,10 +10,10 @@ from pages._ui.jobs import Job, OnEnd, Work
 from pages._ui.shared import current_workspace, job_registry
 from pages._ui.widgets import duration
 
-OnDone = Callable[[Job], None]
 
-
-def start_job(kind: str, title: str, work: Work, on_end: OnEnd | None = None) -> Job:
+def start_job(
+    kind: str, title: str, work: Work, on_end: OnEnd | None = None, key: Hashable = None
+) -> Job:
     """`JobRegistry.submit` for this tab, remembered so that a restart can be told."""
     workspace = current_workspace()
 
@@ -26,7 +26,7 @@ def start_job(kind: str, title: str, work: Work, on_end: OnEnd | None = None) ->
 
     # Before submitting: a quick job may be over, and forgotten, before the next line runs.
     workspace.job_started(kind)
-    return job_registry().submit(workspace.id, kind, title, work, ended)
+    return job_registry().submit(workspace.id, kind, title, work, ended, key)
 
 
 def latest_job(kind: str) -> Job | None:
@@ -43,14 +43,10 @@ def latest_job(kind: str) -> Job | None:
     return job
 
 
-def job_panel(job: Job, on_done: OnDone | None = None) -> None:
-    """Show `job`; when it ends, rerun the app once so that the page shows its result.
-
-    on_done: called once in the tab that watched the job end, for one-off reactions. The
-    result itself belongs in `job.result`, which a refreshed page still finds.
-    """
+def job_panel(job: Job) -> None:
+    """Show `job`; when it ends, rerun the app once so that the page shows its result."""
     if job.active:
-        _watch(job.id, on_done)
+        _watch(job.id)
     elif job.status == "done":
         st.success(f"{job.title}: done in {duration(job.seconds)}.")
     elif job.status == "cancelled":
@@ -60,11 +56,9 @@ def job_panel(job: Job, on_done: OnDone | None = None) -> None:
 
 
 @st.fragment(run_every=0.5)
-def _watch(job_id: str, on_done: OnDone | None) -> None:
+def _watch(job_id: str) -> None:
     job = job_registry().get(job_id)
     if job is None or not job.active:
-        if job is not None and on_done is not None:
-            on_done(job)
         # The rerun draws the page without this fragment, and with it the polling ends.
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="bottom"):

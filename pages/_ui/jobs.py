@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ffmerge_core.errors import Cancelled, FFMergeError
+from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
 from ffmerge_core.progress import Report
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Job:
     """What is known of one job at one moment.
 
     owner: the workspace it belongs to. kind: "merge", …; an owner has one of a kind at a time.
+    key: what exactly it works on, for the page that asks whether this is its job.
     step, total, message, values: as last reported (see `ffmerge_core.progress.Report`).
     started, finished: seconds of `time.monotonic`, None before.
     result: what the work returned, once done. error: a sentence, once failed.
@@ -42,6 +43,7 @@ class Job:
     owner: str
     kind: str
     title: str
+    key: Hashable = None
     status: Status = "waiting"
     step: int = 0
     total: int = 0
@@ -106,9 +108,17 @@ class JobRegistry:
         atexit.register(self.close)
 
     def submit(
-        self, owner: str, kind: str, title: str, work: Work, on_end: OnEnd | None = None
+        self,
+        owner: str,
+        kind: str,
+        title: str,
+        work: Work,
+        on_end: OnEnd | None = None,
+        key: Hashable = None,
     ) -> Job:
-        """Queue `work`, or return the owner's job of this kind that is not over yet.
+        """Queue `work`, or return the owner's job of this kind and key that is not over yet.
+
+        A job of the same kind and another key is cancelled: nobody waits for it any more.
 
         work: called on the worker's thread with a `Report` that raises `Cancelled` once a
             cancel was asked for.
@@ -117,10 +127,16 @@ class JobRegistry:
             calls it.
         """
         with self._changed:
-            for entry in self._entries.values():
-                if entry.job.active and (entry.job.owner, entry.job.kind) == (owner, kind):
+            mine = [
+                entry
+                for entry in self._entries.values()
+                if entry.job.active and (entry.job.owner, entry.job.kind) == (owner, kind)
+            ]
+            for entry in mine:
+                if entry.job.key == key and not entry.cancel.is_set():
                     return self._snapshot(entry)
-            job = Job(id=uuid.uuid4().hex, owner=owner, kind=kind, title=title)
+                self.cancel(entry.job.id)
+            job = Job(id=uuid.uuid4().hex, owner=owner, kind=kind, title=title, key=key)
             self._entries[job.id] = entry = _Entry(job, work, on_end)
             self._changed.notify_all()
             return self._snapshot(entry)
@@ -206,6 +222,8 @@ class JobRegistry:
         def report(
             step: int, total: int, message: str, values: Mapping[str, float] | None = None
         ) -> None:
+            if self._closed:
+                raise Interrupted("The server is stopping.")
             if entry.cancel.is_set():
                 raise Cancelled("Cancelled: nothing was changed.")
             with self._changed:

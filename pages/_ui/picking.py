@@ -109,7 +109,7 @@ def group_editor(subject: Subject, stack: str) -> None:
 
 def _draft_editor(subject: Subject, stack: str) -> None:
     workspace = current_workspace()
-    editing = _editing()
+    editing = workspace.editing
     options = subject.names(stack)
     if "draft" not in st.session_state:
         st.session_state["draft"] = [name for name in workspace.draft if name in options]
@@ -132,7 +132,7 @@ def _draft_editor(subject: Subject, stack: str) -> None:
             icon=":material/add:" if editing is None else ":material/check:",
         )
         if draft or editing is not None:
-            st.button("Discard", on_click=_drop_draft, args=(subject,))
+            st.button("Discard", on_click=_drop_draft)
     if draft and problem is not None:
         st.warning(problem)
     elif draft:
@@ -161,18 +161,12 @@ def _keep_draft(subject: Subject, editing: int | None) -> None:
         workspace.add_group(workspace.draft, subject.sublayers)
     else:
         workspace.replace_group(editing, workspace.draft, subject.sublayers)
-    _drop_draft(subject)
+    _drop_draft()
 
 
-def _drop_draft(subject: Subject) -> None:
-    st.session_state.pop("editing", None)
-    set_draft((), subject)
-
-
-def _editing() -> int | None:
-    """The group whose layers the draft holds, if one is being edited."""
-    index: int | None = st.session_state.get("editing")
-    return index if index is not None and index < len(current_workspace().groups) else None
+def _drop_draft() -> None:
+    current_workspace().drop_draft()
+    st.session_state["draft"] = []
 
 
 def _group_list(subject: Subject) -> None:
@@ -189,7 +183,7 @@ def _group_list(subject: Subject) -> None:
                 "Edit",
                 key=f"edit-{index}",
                 on_click=_edit,
-                args=(index, subject),
+                args=(index,),
                 icon=":material/edit:",
                 type="tertiary",
             )
@@ -197,20 +191,20 @@ def _group_list(subject: Subject) -> None:
                 "Remove",
                 key=f"remove-{index}",
                 on_click=_remove,
-                args=(index, subject),
+                args=(index,),
                 icon=":material/delete:",
                 type="tertiary",
             )
 
 
-def _edit(index: int, subject: Subject) -> None:
-    st.session_state["editing"] = index
-    set_draft(current_workspace().groups[index], subject)
+def _edit(index: int) -> None:
+    current_workspace().edit(index)
+    st.session_state["draft"] = list(current_workspace().draft)
 
 
-def _remove(index: int, subject: Subject) -> None:
-    if _editing() is not None:
-        _drop_draft(subject)
+def _remove(index: int) -> None:
+    if current_workspace().editing is not None:
+        _drop_draft()
     current_workspace().remove_group(index)
 
 

@@ -75,6 +75,7 @@ def _points(difference: float) -> str:
     return f"{100 * difference:+.1f}".replace("-", "−") + " points"
 
 
+@st.fragment
 def alignment(run: Run, result: fm.RunResult | None) -> None:
     """How well neurons were matched, pair by pair, and the matching as a picture."""
     pairs = (run.result or {}).get("pairs") or []

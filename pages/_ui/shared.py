@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from ffmerge_core.errors import StorageError
-from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.errors import FFMergeError, StorageError
+from ffmerge_core.progress import Report
+from ffmerge_core.reporting.folders import chosen_folder, data_folder
 from ffmerge_core.reporting.runs import RunStore
-from pages._ui.jobs import JobRegistry
+from pages._ui.jobs import Job, JobRegistry
 from pages._ui.shelf import Shelf
 from pages._ui.workspace import Workspace, WorkspaceStore
 
@@ -62,28 +65,52 @@ def shelf() -> Shelf:
     return Shelf()
 
 
+@dataclass(frozen=True)
+class History:
+    """The run history, and a sentence to show if it is not the usual one."""
+
+    store: RunStore
+    trouble: str | None = None
+
+    @property
+    def notice(self) -> str | None:
+        return self.trouble or self.store.notice
+
+
 @st.cache_resource(show_spinner=False)
+def history() -> History:
+    """The run history; runs that a stopped server left behind are marked as interrupted.
+
+    Where the data folder cannot be written, the runs in it can still be read and new ones
+    are kept until the server stops: work goes on.
+    """
+    try:
+        store = RunStore(data_folder())
+        store.mark_interrupted()
+    except StorageError as error:
+        log.warning("runs are kept until the server stops: %s", error)
+        store = RunStore(Path(tempfile.mkdtemp(prefix="ffmerge-")))
+        with suppress(FFMergeError):
+            store.restore(RunStore(chosen_folder()).list())
+        return History(store, f"{error} Until then, new runs are kept only until the server stops.")
+    return History(store)
+
+
 def run_store() -> RunStore:
-    """The run history. Runs that a stopped server left behind are marked as interrupted.
-
-    Raises `StorageError` if the data folder cannot be used; asked again, it tries again.
-    """
-    store = RunStore(data_folder())
-    store.mark_interrupted()
-    return store
+    return history().store
 
 
 @st.cache_resource(show_spinner=False)
-def warm_up() -> threading.Thread:
-    """Import the heavy libraries in the background, once a server.
+def warm_up() -> Job:
+    """Import the heavy libraries as the server's first job, after a page is painted.
 
-    For after a page is painted: the first job then finds them ready.
+    On the worker's thread, where every job imports: two threads that import one library at
+    a time can see it half made.
     """
 
-    def work() -> None:
+    def work(report: Report) -> None:
+        report(0, 1, "Starting PyTorch")
         from ffmerge_core.compression import running  # noqa: F401
         from ffmerge_core.demos.vit_digits import model  # noqa: F401
 
-    thread = threading.Thread(target=work, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+    return job_registry().submit("server", "warm-up", "Starting PyTorch", work)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ffmerge_core import demos
-from ffmerge_core.errors import Cancelled, FFMergeError
+from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.runs import RunStore
@@ -41,6 +42,12 @@ class Recent(Generic[K, V]):
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
+
+    def drop(self, unwanted: Callable[[K], bool]) -> None:
+        """Forget the values whose key is `unwanted`."""
+        with self._lock:
+            for key in [key for key in self._values if unwanted(key)]:
+                del self._values[key]
 
     def put(self, key: K, value: V) -> V:
         with self._lock:
@@ -78,10 +85,10 @@ class Shelf:
 
     subjects: Recent[str, Subject] = field(default_factory=lambda: Recent(8))
     models: Recent[str, fm.LoadedModel] = field(default_factory=lambda: Recent(3))
-    features: Recent[tuple[str, int, int], fm.Features] = field(default_factory=lambda: Recent(3))
+    features: Recent[tuple[str, int, int], fm.Features] = field(default_factory=lambda: Recent(2))
     scores: Recent[tuple[str, str], fm.Evaluation] = field(default_factory=lambda: Recent(16))
     answers: Recent[Question, Answer] = field(default_factory=lambda: Recent(64))
-    results: Recent[str, fm.RunResult] = field(default_factory=lambda: Recent(8))
+    results: Recent[str, fm.RunResult] = field(default_factory=lambda: Recent(3))
 
     def subject(self, source: str) -> Subject | None:
         """What is known of a source; None if it is a folder that was not opened yet."""
@@ -91,13 +98,18 @@ class Shelf:
         return known
 
     def open(self, source: str, report: Report) -> str:
-        """Open a model that is no demo, score it and describe it; returns its full source."""
+        """Open a folder as it is now, score and describe it; returns its full source."""
         from ffmerge_core.models.loaded import anatomy
 
+        self.forget(source)
         model = self.load(source, report)
+        if model.source != source:
+            self.forget(model.source)
+            self.models.put(model.source, model)
         score = self.score(model, "validation", report)
         subject = Subject(
             source=model.source,
+            revision=model.revision,
             title=model.source.rstrip("/").rsplit("/", 1)[-1],
             description=f"A {model.family.name} opened from {model.source}.",
             family=model.family.name,
@@ -108,9 +120,16 @@ class Shelf:
             scores={"validation": score.summary()},
             facts=(("Data", f"{model.require_task().data}, built in and fitted to the input"),),
         )
-        self.models.put(subject.source, model)
         self.subjects.put(subject.source, subject)
         return subject.source
+
+    def forget(self, source: str) -> None:
+        """Drop what was computed of a source, whose weights may have changed since."""
+        self.subjects.drop(lambda key: key == source)
+        self.models.drop(lambda key: key == source)
+        self.features.drop(lambda key: key[0] == source)
+        self.scores.drop(lambda key: key[0] == source)
+        self.answers.drop(lambda key: key.source == source)
 
     def load(self, source: str, report: Report) -> fm.LoadedModel:
         report(0, 1, "Starting PyTorch, which takes a while the first time")
@@ -169,22 +188,27 @@ class Shelf:
 
     def merge(self, recipe: Recipe, name: str, store: RunStore, report: Report) -> str:
         """Carry out a recipe as a run of the history; returns the run's id."""
+        model = self.load(recipe.source, report)
         from ffmerge_core.compression.cost import versions
 
+        recipe = replace(recipe, revision=model.revision)
         run = store.start(recipe.to_dict(), recipe.source, name, versions())
         try:
-            result = self.replay(recipe, report)
+            result = self.results.put(run.id, self.replay(recipe, report))
+            store.finish(run.id, result.record(), result.seconds, result.peak_memory)
+        except Interrupted:
+            # The run stays "running" and its process ends, by which the next server knows it.
+            raise
         except Cancelled:
             store.cancel(run.id)
             raise
-        except FFMergeError as error:
-            store.fail(run.id, str(error))
-            raise
         except Exception as error:
-            store.fail(run.id, f"It stopped on an unexpected {type(error).__name__}.")
+            known = isinstance(error, FFMergeError)
+            said = str(error) if known else f"It stopped on an unexpected {type(error).__name__}."
+            # The history may be what failed: then the first error is the one to tell.
+            with suppress(FFMergeError):
+                store.fail(run.id, said)
             raise
-        store.finish(run.id, result.record(), result.seconds, result.peak_memory)
-        self.results.put(run.id, result)
         return run.id
 
     def reload(self, run_id: str, recipe: Recipe, report: Report) -> str:

@@ -16,12 +16,14 @@ DEFAULT_SOURCE = "demo:vit-digits"
 class Subject:
     """The model on the table.
 
+    revision: of its weights, as `LoadedModel` has it.
     anatomy: (part, parameters), adding up to n_parameters. weight_bytes: memory of the
     weights. scores: split → `Evaluation.summary()` of the untouched model. facts: what its
     card says, in (label, text) pairs.
     """
 
     source: str
+    revision: str
     title: str
     description: str
     family: str
@@ -47,6 +49,7 @@ def demo_subject(source: str) -> Subject:
     splits = ", ".join(f"{split} {size:,}" for split, size in card.splits.items())
     return Subject(
         source=source,
+        revision=card.revision,
         title=card.title,
         description=card.description,
         family=card.family,

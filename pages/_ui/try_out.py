@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PICTURE_WIDTH = 160
 
 
+@st.fragment
 def try_out(result: fm.RunResult) -> None:
     """A picker of held-out images and, for the digits, a canvas."""
     tabs = ["A held-out image", "Draw a digit"]
@@ -46,7 +47,7 @@ def _held_out(result: fm.RunResult) -> None:
     st.session_state.setdefault("image", 1)
     st.session_state["image"] = min(st.session_state["image"], len(pool))
     at = st.number_input(
-        f"Image, 1 to {len(pool)} of the validation split",
+        f"Image, 1 to {len(pool)} of the {'changed' if only else 'validation'} images",
         min_value=1,
         max_value=len(pool),
         key="image",

@@ -57,6 +57,10 @@ class Workspace:
         return self._state.draft
 
     @property
+    def editing(self) -> int | None:
+        return self._state.editing
+
+    @property
     def settings(self) -> Settings:
         return self._state.settings
 
@@ -120,7 +124,9 @@ class Workspace:
             if (state := self._state).past:
                 *past, groups = state.past
                 future = (*state.future, state.groups)
-                self._become(replace(state, groups=groups, past=tuple(past), future=future))
+                self._become(
+                    replace(state, groups=groups, past=tuple(past), future=future, editing=None)
+                )
 
     def redo(self) -> None:
         """Take back the last undo, if nothing was edited since."""
@@ -128,11 +134,23 @@ class Workspace:
             if (state := self._state).future:
                 *future, groups = state.future
                 past = (*state.past, state.groups)
-                self._become(replace(state, groups=groups, past=past, future=tuple(future)))
+                self._become(
+                    replace(state, groups=groups, past=past, future=tuple(future), editing=None)
+                )
 
     def set_draft(self, names: Sequence[str]) -> None:
         with self._lock:
             self._become(replace(self._state, draft=tuple(names)))
+
+    def edit(self, index: int) -> None:
+        """Take the members of the group at `index`, counted from 0, into the draft."""
+        with self._lock:
+            self._become(replace(self._state, draft=self.groups[index], editing=index))
+
+    def drop_draft(self) -> None:
+        """Empty the draft and leave the group that was edited as it is."""
+        with self._lock:
+            self._become(replace(self._state, draft=(), editing=None))
 
     def choose(self, **settings: Any) -> None:
         """Change some `Settings` by name."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
+
+from ffmerge_core.plan import Anchor, Method
 
 Group = tuple[str, ...]
 Groups = tuple[Group, ...]
 
+FEATURES = ("output", "pre", "attention", "aligned")
+METRICS = ("cka", "unbiased_cka")
+METHODS = get_args(Method)
+ANCHORS = get_args(Anchor)
 HISTORY = 50
 _FORMAT = 1
 
@@ -30,14 +36,16 @@ class Settings:
 class State:
     """Everything a workspace holds, as one value.
 
-    source: what `load` takes. groups: in layer order each. draft: names picked but not yet
-    a group. past, future: earlier and undone groups, newest last. jobs: kinds of jobs that
-    started and are not known to have ended. run_id: the last opened run of the history.
+    source: what `load` takes. groups: in layer order each. draft: names picked but not yet a
+    group. editing: position of the group whose members the draft holds. past, future: earlier
+    and undone groups, newest last. jobs: kinds of jobs that were started and not seen to end.
+    run_id: the last opened run of the history.
     """
 
     source: str | None = None
     groups: Groups = ()
     draft: Group = ()
+    editing: int | None = None
     settings: Settings = Settings()
     past: tuple[Groups, ...] = ()
     future: tuple[Groups, ...] = ()
@@ -49,7 +57,7 @@ class State:
         if groups == self.groups:
             return self
         past = (*self.past, self.groups)[-HISTORY:]
-        return replace(self, groups=groups, past=past, future=())
+        return replace(self, groups=groups, past=past, future=(), editing=None)
 
     def to_json(self) -> str:
         return json.dumps({"format": _FORMAT, **asdict(self)})
@@ -67,6 +75,7 @@ class State:
             source=_text_or_none(data["source"]),
             groups=_groups(data["groups"]),
             draft=_names(data["draft"]),
+            editing=_position(data["editing"]),
             settings=_settings(data["settings"]),
             past=tuple(_groups(groups) for groups in _list(data["past"])),
             future=tuple(_groups(groups) for groups in _list(data["future"])),
@@ -79,8 +88,11 @@ def _settings(data: Any) -> Settings:
     if not isinstance(data, Mapping):
         _refuse("no settings")
     known = asdict(Settings())
+    choices = {"feature": FEATURES, "metric": METRICS, "method": METHODS, "anchor": ANCHORS}
     if set(data) != set(known) or any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")
+    if any(data[key] not in allowed for key, allowed in choices.items()):
+        _refuse("settings of another version")
     return Settings(**data)
 
 
@@ -98,6 +110,12 @@ def _names(data: Any) -> Group:
 def _list(data: Any) -> list[Any]:
     if not isinstance(data, list):
         _refuse("no list where one is expected")
+    return data
+
+
+def _position(data: Any) -> int | None:
+    if data is not None and (type(data) is not int or data < 0):
+        _refuse("no position where one is expected")
     return data
 
 

@@ -108,6 +108,18 @@ def test_a_pair_is_matched_once(model: fm.LoadedModel, monkeypatch: pytest.Monke
     assert torch.equal(back.permutation[there.permutation], torch.arange(len(back.permutation)))
 
 
+def test_a_match_does_not_depend_on_who_asks_first(model: fm.LoadedModel) -> None:
+    """With two dead neurons several matches are best; the recipe must still give one."""
+    for sublayer in model.sublayers[:2]:
+        weights = weights_by_role(model.model, sublayer)
+        with torch.no_grad():
+            weights["in.weight"][:3] = 0
+    first, second = (fm.calibrate(model, tokens=100) for _ in range(2))
+    there = first.match("encoder.0", "encoder.1")
+    back = second.match("encoder.1", "encoder.0")
+    assert torch.equal(torch.argsort(back.permutation), there.permutation)
+
+
 @pytest.mark.parametrize("of", ["output", "pre", "attention", "aligned"])
 @pytest.mark.parametrize("metric", ["cka", "unbiased_cka"])
 def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> None:
@@ -124,6 +136,11 @@ def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
     feats = fm.calibrate(model, tokens=20)
     with pytest.raises(DataError, match="of is 'ff'"):
         fm.similarity_matrix(feats, of="ff")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="metric is 'cosine'"):
+        fm.similarity_matrix(feats, metric="cosine")  # type: ignore[arg-type]
+    few = fm.calibrate(model, tokens=3)
+    with pytest.raises(DataError, match="4 tokens or more"):
+        fm.similarity_matrix(few, metric="unbiased_cka")
     with pytest.raises(DataError, match="no stack 'decoder'"):
         fm.similarity_matrix(feats, stack="decoder")
     with pytest.raises(DataError, match="2 or more"):

@@ -193,10 +193,8 @@ def test_a_job_outlives_pages_and_refreshes_and_is_cancelled(serve: Serve, page:
     expect(progress).not_to_have_text(before)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled: nothing was changed.")).to_be_visible()
-    expect(page.get_by_text("saw it: cancelled")).to_be_visible()
     page.reload()
     expect(page.get_by_text("Cancelled: nothing was changed.")).to_be_visible()
-    expect(page.get_by_text("saw nothing end")).to_be_visible()
 
 
 def test_the_end_of_a_job_reruns_the_page_once_and_ends_the_polling(
@@ -207,7 +205,6 @@ def test_the_end_of_a_job_reruns_the_page_once_and_ends_the_polling(
     page.get_by_role("button", name="Quick").click()
     expect(page.get_by_text("result: quick result")).to_be_visible()
     expect(page.get_by_text(re.compile(r"Quick: done in \d\.\d s\."))).to_be_visible()
-    expect(page.get_by_text("saw it: done")).to_be_visible()
     # One for the button, one for the end.
     expect(page.get_by_text("whole runs: 3")).to_be_visible()
     page.evaluate(COUNT_MESSAGES)

@@ -147,9 +147,18 @@ def test_what_cannot_be_applied_is_refused(model: fm.LoadedModel) -> None:
         fm.apply(fm.load(model.model), plan, feats)
 
 
-def test_gradients_reach_the_tied_parameter_from_every_position(model: fm.LoadedModel) -> None:
+def test_the_tied_gradient_is_the_sum_over_positions(model: fm.LoadedModel) -> None:
     merged = fm.apply(model, fm.MergePlan((GROUP,), method="vanilla"))
     output = merged.model(images(model))
     (output if isinstance(output, torch.Tensor) else output.logits).sum().backward()
     shared = weights_by_role(merged.model, model.sublayers[1])
-    assert all(parameter.grad is not None for parameter in shared.values())
+    # The same function with its three positions untied: the tied gradient is their sum.
+    untied = shared_copy(merged.model)
+    for sublayer in model.sublayers:
+        own = {role: tensor.detach().clone() for role, tensor in shared.items()}
+        set_weights(untied, sublayer, {role: torch.nn.Parameter(own[role]) for role in own})
+    output = untied(images(model))
+    (output if isinstance(output, torch.Tensor) else output.logits).sum().backward()
+    for role, parameter in shared.items():
+        each = [weights_by_role(untied, sublayer)[role].grad for sublayer in model.sublayers]
+        torch.testing.assert_close(parameter.grad, sum(each), rtol=1e-3, atol=1e-3)

@@ -148,6 +148,37 @@ def test_configs_of_unknown_families(timm_folder: Path, transformers_folder: Pat
             fm.load(transformers_folder)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": "abc"},
+        {"num_attention_heads": 0},
+        {"patch_size": 0},
+        {"hidden_act": "nope"},
+        {"num_hidden_layers": -1},
+    ],
+    ids=str,
+)
+def test_a_config_that_builds_nothing_is_a_sentence(
+    transformers_folder: Path, changes: dict[str, object]
+) -> None:
+    edit_config(transformers_folder, **changes)
+    with pytest.raises(SourceError, match=str(transformers_folder)):
+        fm.load(transformers_folder)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "x" * 300, "a\0b"])
+def test_a_path_that_is_none_is_a_sentence(path: str) -> None:
+    with pytest.raises(SourceError):
+        fm.load(path)
+
+
+def test_half_precision_is_loaded_as_the_recipe_says(tmp_path: Path) -> None:
+    transformers_vit().bfloat16().save_pretrained(tmp_path)
+    model = fm.load(tmp_path)
+    assert {parameter.dtype for parameter in model.model.parameters()} == {torch.float32}
+
+
 def test_a_timm_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     module = timm.create_model("resnet18", num_classes=10)
     save_for_hf(module, str(tmp_path), safe_serialization=True)

@@ -124,31 +124,15 @@ def test_evaluations_of_different_things_are_not_compared(other: Evaluation, wha
         evaluation().versus(other)
 
 
-def test_the_way_through_json_loses_nothing() -> None:
-    before = evaluation()
-    after = Evaluation.from_dict(json.loads(json.dumps(before.to_dict())))
-    assert after.to_dict() == before.to_dict()
-    assert after.losses.dtype == np.float64
-    assert np.array_equal(after.losses, before.losses)
-    assert after.predictions.dtype == np.int64
-    assert after.versus(before).agreement == 1
-
-
 def test_summaries_hold_everything_but_the_arrays() -> None:
     result = evaluation()
-    full = result.to_dict()
     summary = json.loads(json.dumps(result.summary()))
-    assert summary == {key: full[key] for key in full if not isinstance(full[key], list)}
+    assert set(summary) == {
+        "split", "metric", "value", "loss", "n", "interval", "loss_interval",
+    }  # fmt: skip
+    assert (summary["value"], summary["loss"]) == (result.value, result.loss)
     assert summary["interval"] == [result.interval.low, result.interval.high]
     difference = result.versus(evaluation(seed=1))
     summary = json.loads(json.dumps(difference.summary()))
     assert "changed" not in summary
     assert summary["agreement"] == difference.agreement
-
-
-@pytest.mark.parametrize("change", [{"losses": None}, {"extra": 1}])
-def test_a_stored_evaluation_of_another_shape_is_refused(change: dict[str, object]) -> None:
-    stored = {**evaluation().to_dict(), **change}
-    stored = {key: value for key, value in stored.items() if value is not None}
-    with pytest.raises(DataError, match="must have exactly"):
-        Evaluation.from_dict(stored)

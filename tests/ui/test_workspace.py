@@ -102,12 +102,12 @@ def test_the_history_is_bounded(workspace: Workspace) -> None:
 def test_another_source_clears_groups_and_keeps_settings(workspace: Workspace) -> None:
     workspace.set_source("demo:vit-digits")
     workspace.add_group(EARLY, SUBLAYERS)
-    workspace.choose(tokens=5_000, metric="cka_unbiased")
+    workspace.choose(tokens=5_000, metric="unbiased_cka")
     workspace.set_source("demo:vit-digits")
     assert workspace.groups == (EARLY,)
     workspace.set_source("elsewhere")
     assert (workspace.groups, workspace.can_undo) == ((), False)
-    assert workspace.settings == Settings(tokens=5_000, metric="cka_unbiased")
+    assert workspace.settings == Settings(tokens=5_000, metric="unbiased_cka")
 
 
 def test_settings_are_chosen_by_known_names_only(workspace: Workspace) -> None:

@@ -31,7 +31,7 @@ from ffmerge_core.demos.vit_digits.data import digits_task
 from ffmerge_core.demos.vit_digits.model import FOLDER, WEIGHTS, build
 from ffmerge_core.models.families import family_of
 from ffmerge_core.models.loaded import anatomy
-from ffmerge_core.models.structure import count_parameters, weight_bytes
+from ffmerge_core.models.structure import count_parameters, fingerprint, weight_bytes
 from ffmerge_core.reporting.folders import write_atomically
 from ffmerge_core.tasks.image_classification import ImageClassification
 from ffmerge_core.tasks.task import Split
@@ -128,6 +128,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return {
         "n_parameters": count_parameters(model),
         "weight_bytes": weight_bytes(model),
+        "revision": fingerprint(model),
         "d_model": sublayers[0].d_model,
         "anatomy": [{"part": part, "n_parameters": number} for part, number in parts],
         "sublayers": [sublayer.to_dict() for sublayer in sublayers],

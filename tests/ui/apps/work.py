@@ -34,8 +34,7 @@ for title, function in (("Slow", slow), ("Quick", quick), ("Refused", refused)):
         start_job("work", title, function)
 job = latest_job("work")
 if job is not None:
-    job_panel(job, on_done=lambda job: st.session_state.update(ended=f"saw it: {job.status}"))
+    job_panel(job)
     if job.result is not None:
         st.text(f"result: {job.result}")
-st.text(st.session_state.get("ended", "saw nothing end"))
 st.text(f"whole runs: {st.session_state.runs}")

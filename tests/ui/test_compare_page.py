@@ -1,0 +1,114 @@
+"""The Compare page: runs charted, filtered, renamed, deleted, opened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ffmerge_core.plan import MergePlan, Recipe
+from pages._ui.shared import (
+    history,
+    run_store,
+    workspace_store,
+)
+from tests.ui.pages_support import (
+    DEMO,
+    add_group,
+    compare,
+    go,
+    id_of,
+    open_app,
+    press,
+    selected,
+    sentences,
+    with_run,
+)
+
+
+def test_without_runs_the_compare_page_leads_to_picking() -> None:
+    tab = open_app("compare")
+    assert "No merge of this model was run yet" in sentences(tab)
+
+
+def test_runs_are_compared_filtered_renamed_deleted_and_opened() -> None:
+    tab = with_run(("encoder.6", "encoder.7"))
+    go(tab, "similarity")
+    press(tab, "Clear")
+    add_group(tab, "encoder.1", "encoder.2")
+    go(tab, "merge")
+    tab.radio(key="method").set_value("vanilla").run()
+    press(tab, "Merge")
+    go(tab, "compare")
+    assert list(tab.dataframe[0].value["Groups"]) == ["encoder 1–2", "encoder 6–7"]
+    spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
+    drawn = [point for trace in spec["data"] for point in trace.get("customdata") or []]
+    assert len(drawn) == 3
+    tab.text_input(key="filter").set_value("vanilla encoder.1").run()
+    assert list(tab.dataframe[0].value["Method"]) == ["vanilla"]
+    tab.text_input(key="filter").set_value("").run()
+
+    selected(tab, 1).text_input[1].set_value("My favourite")
+    press(tab, "Rename")
+    assert "My favourite" in list(tab.dataframe[0].value["Name"])
+
+    press(selected(tab, 0), "Delete")
+    assert list(tab.dataframe[0].value["Name"]) == ["My favourite"]
+    press(tab, "Undo delete")
+    assert len(tab.dataframe[0].value) == 2
+
+    press(selected(tab, 1), "Open")
+    assert workspace_store().find(id_of(tab)).groups == (("encoder.6", "encoder.7"),)
+    assert "encoder 6–7" in sentences(open_app("similarity", id_of(tab)))
+
+
+def test_an_empty_name_is_refused_in_a_sentence() -> None:
+    with_run()
+    tab = compare(0)
+    tab.text_input[1].set_value("  ")
+    next(button for button in tab.button if button.label == "Rename").click().run()
+    assert "The name is empty" in sentences(tab)
+
+
+def test_a_merge_that_costs_nothing_is_shown_as_zero() -> None:
+    with_run()
+    store = run_store()
+    (run,) = store.list(DEMO)
+    store.update_result(run.id, {"difference": {"validation": {"value": 0.0}}})
+    assert list(open_app("compare").dataframe[0].value["Change"]) == [0.0]
+
+
+def test_runs_of_other_weights_or_versions_are_counted_not_mixed_in() -> None:
+    with_run()
+    store = run_store()
+    (run,) = store.list(DEMO)
+    store.start({**run.recipe, "revision": "other"}, DEMO, "other weights", {})
+    store.start({**run.recipe, "plan": {"kind": "drop"}}, DEMO, "other kind", {})
+    tab = open_app("compare")
+    assert len(tab.dataframe[0].value) == 1
+    assert "1 runs of other weights" in sentences(tab)
+    assert "1 runs with plans of another version" in sentences(tab)
+
+
+def test_an_interrupted_run_is_listed_as_such() -> None:
+    from ffmerge_core.reporting.database import Database
+
+    with_run()
+    store = run_store()
+    recipe = Recipe(DEMO, MergePlan((("encoder.0", "encoder.1"),))).to_dict()
+    run = store.start(recipe, DEMO, "left behind", {})
+    Database(store.path).write(
+        lambda connection: connection.execute(
+            "UPDATE runs SET owner = 999999999 WHERE id = ?", (run.id,)
+        )
+    )
+    history.clear()
+    tab = open_app("compare")
+    assert list(tab.dataframe[0].value["Status"]) == ["interrupted", "done"]
+
+
+def test_a_damaged_history_is_set_aside_with_a_notice(home: Path) -> None:
+    (home / "runs.sqlite3").write_bytes(b"not a database" * 500)
+    tab = open_app("compare")
+    assert any("damaged" in warning.value for warning in tab.warning)
+    tab = with_run()
+    assert len(run_store().list(DEMO)) == 1
