@@ -65,7 +65,8 @@ def merge_button(recipe: Recipe) -> None:
         disabled=job is not None and job.active,
     )
     if pressed:
-        name = plan_in_words(recipe.plan.to_dict())
+        words = plan_in_words(recipe.plan.to_dict())
+        name = words[:1].upper() + words[1:]
         job = start_job(
             "merge",
             "Merge",

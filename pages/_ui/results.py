@@ -64,10 +64,15 @@ def _score_rows(
             f"{split.capitalize()} loss",
             with_interval(before["loss"], before["loss_interval"], "{:.3f}".format),
             with_interval(after["loss"], after["loss_interval"], "{:.3f}".format),
-            with_interval(change["loss"], change["loss_interval"], "{:+.3f}".format),
+            with_interval(change["loss"], change["loss_interval"], _signed),
         ),
         (f"{split.capitalize()} predictions that agree", "", percent(change["agreement"]), ""),
     ]
+
+
+def _signed(difference: float) -> str:
+    """-0.0171 -> "−0.017"."""
+    return f"{difference:+.3f}".replace("-", "−")
 
 
 def _points(difference: float) -> str:

@@ -35,19 +35,22 @@ def cell(page: Page, row: int, column: int, picks: int = 0) -> tuple[float, floa
     """
     plot = page.locator(f"[class*=st-key-heatmap][class*='-{picks}'] .nsewdrag")
     expect(plot).to_be_visible(timeout=FIRST_JOB)
-    box = plot.bounding_box()
-    assert box is not None
+    box, before = plot.bounding_box(), None
+    while box is None or box != before:
+        page.wait_for_timeout(500)  # until the page has settled
+        box, before = plot.bounding_box(), box
     step = box["width"] / N_LAYERS, box["height"] / N_LAYERS
     return box["x"] + (column + 0.5) * step[0], box["y"] + (row + 0.5) * step[1]
 
 
-def drag(page: Page, first: tuple[int, int], last: tuple[int, int]) -> None:
-    start, end = cell(page, *first), cell(page, *last)
+def drag(page: Page, first: int, last: int) -> None:
+    """Drag a box over the block of layers `first` to `last`, and see it in the draft."""
+    start, end = cell(page, first, first), cell(page, last, last)
     page.mouse.move(*start)
     page.mouse.down()
-    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=5)
-    page.mouse.move(*end, steps=5)
+    page.mouse.move(*end, steps=8)
     page.mouse.up()
+    expect(draft(page)).to_have_text([f"encoder.{index}" for index in range(first, last + 1)])
 
 
 def draft(page: Page) -> Locator:
@@ -74,8 +77,7 @@ def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:
     expect(app.get_by_text("encoder.11").first).to_be_attached()
     app.get_by_role("link", name="See which FF sublayers resemble each other").click()
 
-    drag(app, (4, 4), (7, 7))
-    expect(draft(app)).to_have_text([f"encoder.{i}" for i in (4, 5, 6, 7)])
+    drag(app, 4, 7)
     add_group(app, "encoder 4–7")
     expect(app.get_by_text(f"{602_058 - 3 * 33_088:,}")).to_be_visible()
 
@@ -131,12 +133,12 @@ def test_a_group_made_by_the_keyboard(app: Page) -> None:
 
 def test_two_tabs_do_not_see_each_others_groups(app: Page, serve: Callable[[Path], str]) -> None:
     visit(app, "Similarity")
-    drag(app, (0, 0), (1, 1))
+    drag(app, 0, 1)
     add_group(app, "encoder 0–1")
     other = app.context.new_page()
     other.goto(serve(ROOT / "app.py"))
     visit(other, "Similarity")
     expect(other.get_by_text("No group yet.")).to_be_visible()
-    drag(other, (10, 10), (11, 11))
+    drag(other, 10, 11)
     add_group(other, "encoder 10–11")
     expect(app.get_by_text("1 · encoder 0–1 · 2 layers")).to_be_visible()
