@@ -10,7 +10,7 @@ import streamlit as st
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
-from ffmerge_core.reporting.runs import Run
+from ffmerge_core.reporting.runs import LONGEST_NAME, Run
 from pages._ui.compare_table import figure_of, filtered, table
 from pages._ui.opened import opened_subject
 from pages._ui.shared import current_workspace, run_store
@@ -130,11 +130,12 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
     if one is not None:
         with st.form(f"rename-{one.id}", border=False):
             row = st.container(horizontal=True, vertical_alignment="bottom")
-            name = row.text_input("Name of the selected run", one.name)
+            name = row.text_input("Name of the selected run", one.name, max_chars=LONGEST_NAME)
             renamed = row.form_submit_button("Rename", icon=":material/edit:")
         if renamed:
-            run_store().rename(one.id, name)
-            st.rerun()
+            with guarded():
+                run_store().rename(one.id, name)
+                st.rerun()
     if opened and one is not None:
         open_run(one, subject)
 

@@ -58,22 +58,22 @@ def choose(subject: Subject) -> Recipe:
 def merge_button(recipe: Recipe) -> None:
     store, workspace, models = run_store(), current_workspace(), shelf()
     job = latest_job("merge")
-    pressed = st.button(
+    words = plan_in_words(recipe.plan.to_dict())
+    name = words[:1].upper() + words[1:]
+    st.button(
         "Merge",
         type="primary",
         icon=":material/merge:",
         disabled=job is not None and job.active,
+        on_click=start_job,
+        args=("merge", "Merge"),
+        kwargs={
+            "work": lambda report: models.merge(recipe, name, store, report),
+            "on_end": lambda ended: workspace.open_run(ended.result) if ended.result else None,
+        },
     )
-    if pressed:
-        words = plan_in_words(recipe.plan.to_dict())
-        name = words[:1].upper() + words[1:]
-        job = start_job(
-            "merge",
-            "Merge",
-            lambda report: models.merge(recipe, name, store, report),
-            lambda ended: workspace.open_run(ended.result) if ended.result else None,
-        )
-    if job is not None:
+    # A job that is done speaks of its own run only, while that is the one shown.
+    if job is not None and (job.status != "done" or job.result == workspace.run_id):
         job_panel(job)
 
 
@@ -98,7 +98,6 @@ def show(run: Run) -> None:
     recipe = Recipe.from_dict(run.recipe)
     result = shelf().results.get(run.id)
     final_score(run, recipe)
-    st.subheader("How the neurons were matched")
     alignment(run, result)
     st.subheader("What changed")
     if result is None:
@@ -154,8 +153,10 @@ with guarded():
     if current_workspace().groups:
         merge_button(choose(subject))
     else:
+        draft = current_workspace().draft
+        picked = f"You picked {short(draft)}, but did not add it as a group. " if draft else ""
         empty_state(
-            "There is no group to merge yet. Pick layers that resemble each other on the "
+            picked + "There is no group to merge yet. Pick layers that resemble each other on the "
             "Similarity page.",
             "pages/similarity.py",
             "Pick groups",

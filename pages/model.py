@@ -53,9 +53,10 @@ def anatomy(subject: Subject) -> None:
     st.dataframe(
         table,
         hide_index=True,
+        height="content",
         column_config={
             "Parameters": st.column_config.NumberColumn(format="localized"),
-            "Share of the model": st.column_config.NumberColumn(format="%.1f %%"),
+            "Share of the model": st.column_config.NumberColumn(format="%.1f%%"),
         },
     )
 

@@ -88,7 +88,8 @@ def _folder(source: str | Path) -> Path:
 def _load_folder(folder: Path) -> nn.Module:
     if not folder.exists():
         raise SourceError(
-            f"There is no folder {folder}. Give a folder saved by save_pretrained or timm, or a "
+            f"There is no folder {folder}, and names of a hub are not downloaded. Give a folder "
+            "saved by save_pretrained or timm, or a "
             f"demo: {', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():

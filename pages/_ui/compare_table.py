@@ -49,7 +49,6 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
             "Status": run.status,
             "Groups": "; ".join(short(group) for group in run.recipe["plan"]["groups"]),
             "Method": run.recipe["plan"]["method"],
-            "Anchor": run.recipe["plan"]["anchor"],
             "Parameters": figure_of(run, "merged", "n_parameters"),
             "Saved": _saved(run, subject),
             "Accuracy": _percent(figure_of(run, "merged", "validation", "value")),
@@ -62,9 +61,15 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
         }
         for run in runs
     ]
+    if not rows:
+        st.info("No run matches the filter.")
+        return []
+    frame = pd.DataFrame(rows)
+    if frame["Test accuracy"].isna().all():
+        frame = frame.drop(columns="Test accuracy")
     number = st.column_config.NumberColumn
     event: Any = st.dataframe(
-        pd.DataFrame(rows),
+        frame,
         key=table_key(runs),
         hide_index=True,
         on_select="rerun",
@@ -72,11 +77,13 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
         column_config={
             "Status": st.column_config.TextColumn(help=STATUS_HELP),
             "Parameters": number(format="localized"),
-            "Saved": number(format="%.1f %%", help="Share of the original's parameters."),
-            "Accuracy": number(format="%.1f %%", help="On the validation split."),
-            "Change": number(format="%+.1f", help="Points, on the validation split."),
+            "Saved": number(format="%.1f%%", help="Share of the original's parameters."),
+            "Accuracy": number(format="%.1f%%", help="On the validation split."),
+            "Change": number(
+                format="%+.1f", help="In percentage points, paired, on the validation split."
+            ),
             "Loss": number(format="%.3f", help="On the validation split."),
-            "Test accuracy": number(format="%.1f %%", help="After a final score."),
+            "Test accuracy": number(format="%.1f%%", help="After a final score."),
             "Seconds": number(format="%.1f"),
             "Peak memory": number(format="%.0f MB", help="Of the whole process."),
             "When": st.column_config.DatetimeColumn(format="distance"),

@@ -76,7 +76,7 @@ class Job:
     @property
     def seconds_left(self) -> float | None:
         """An estimate from the pace so far; None before there is a pace."""
-        if self.status != "running" or self.fraction == 0.0:
+        if self.status != "running" or self.fraction in (0.0, 1.0):
             return None
         return self.seconds * (1.0 - self.fraction) / self.fraction
 

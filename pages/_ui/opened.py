@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.navigation import require_app
 from pages._ui.shared import current_workspace, history, shelf
 from pages._ui.subject import DEFAULT_SOURCE, Subject
 from pages._ui.widgets import count
@@ -16,6 +17,7 @@ def opened_subject(title: str) -> Subject:
     A folder that this server has not opened yet (it was restarted) is opened first; until
     then, or if it cannot be, the page ends here.
     """
+    require_app()
     workspace = current_workspace()
     source = workspace.source or DEFAULT_SOURCE
     subject = shelf().subject(source)

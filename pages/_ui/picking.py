@@ -6,7 +6,7 @@ shows and the heatmap outlines, and becomes a group when it is added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -118,6 +118,8 @@ def _draft_editor(subject: Subject, stack: str) -> None:
         options,
         key="draft",
         placeholder="Pick here or on the heatmap",
+        # With it, Enter after "encoder.1" would take encoder.10 and encoder.11 as well.
+        select_all=False,
         on_change=lambda: set_draft(st.session_state["draft"], subject),
     )
     draft = workspace.draft
@@ -132,10 +134,11 @@ def _draft_editor(subject: Subject, stack: str) -> None:
             icon=":material/add:" if editing is None else ":material/check:",
         )
         if draft or editing is not None:
-            st.button("Discard", on_click=_drop_draft)
+            label = "Discard" if editing is None else "Cancel edit"
+            st.button(label, on_click=_drop_draft)
     if draft and problem is not None:
         st.warning(problem)
-    elif draft:
+    elif draft and editing is None:
         plan = MergePlan((draft,))
         saved = plan.parameters_removed(subject.sublayers)
         st.caption(f"This group would save {count(saved)} parameters.")
@@ -143,6 +146,8 @@ def _draft_editor(subject: Subject, stack: str) -> None:
 
 def draft_problem(draft: Sequence[str], subject: Subject, editing: int | None) -> str | None:
     """Why the draft cannot become a group, in a sentence; None if it can."""
+    if len(draft) == 1:
+        return "Pick at least one more layer: a group needs two or more."
     groups = list(current_workspace().groups)
     if editing is None:
         groups.append(tuple(draft))
@@ -171,14 +176,17 @@ def _drop_draft() -> None:
 
 def _group_list(subject: Subject) -> None:
     groups = current_workspace().groups
-    if not groups:
+    if not groups and not current_workspace().draft:
         st.info(
             "No group yet. Drag a box over a bright block of the heatmap, or pick layers above, "
             "then press Add group."
         )
     for index, group in enumerate(groups):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{index + 1}** · {short(group)} · {len(group)} layers", width="stretch")
+            mark = " · being edited" if index == current_workspace().editing else ""
+            st.markdown(
+                f"**{index + 1}** · {short(group)} · {len(group)} layers{mark}", width="stretch"
+            )
             st.button(
                 "Edit",
                 key=f"edit-{index}",
@@ -208,6 +216,12 @@ def _remove(index: int) -> None:
     current_workspace().remove_group(index)
 
 
+def _change(action: Callable[[], None]) -> None:
+    action()
+    # A change that ends an edit empties the draft.
+    st.session_state["draft"] = list(current_workspace().draft)
+
+
 def _history_buttons() -> None:
     workspace = current_workspace()
     with st.container(horizontal=True):
@@ -218,7 +232,8 @@ def _history_buttons() -> None:
         ):
             st.button(
                 label,
-                on_click=action,
+                on_click=_change,
+                args=(action,),
                 disabled=not enabled,
                 icon=f":material/{icon}:",
                 type="tertiary",

@@ -42,7 +42,7 @@ def before_and_after(run: Run) -> None:
         rows += _score_rows(split, original[split], merged[split], change)
     st.table(pd.DataFrame(rows, columns=["", "Original", "Merged", "Change"]).set_index(""))
     st.caption(
-        "In brackets: 95 % bootstrap intervals over examples; the change is paired, example by "
+        "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
         "example. Tying saves parameters and memory, not compute: the merged sublayer still runs "
         "at every position."
     )
@@ -72,12 +72,17 @@ def _score_rows(
 
 def _signed(difference: float) -> str:
     """-0.0171 -> "−0.017"."""
-    return f"{difference:+.3f}".replace("-", "−")
+    return _minus(f"{difference:+.3f}")
+
+
+def _minus(text: str) -> str:
+    """A signed number with a true minus, and zero without a sign."""
+    return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
 
 
 def _points(difference: float) -> str:
     """-0.025 -> "−2.5 points"."""
-    return f"{100 * difference:+.1f}".replace("-", "−") + " points"
+    return _minus(f"{100 * difference:+.1f}") + " points"
 
 
 @st.fragment
@@ -85,8 +90,9 @@ def alignment(run: Run, result: fm.RunResult | None) -> None:
     """How well neurons were matched, pair by pair, and the matching as a picture."""
     pairs = (run.result or {}).get("pairs") or []
     if not pairs:
-        st.info("This method does not align neurons, so there is no matching to show.")
+        st.caption("This method does not align neurons, so there is no matching to show.")
         return
+    st.subheader("How the neurons were matched")
     st.plotly_chart(alignment_bars(pairs), key="alignment", config={"displaylogo": False})
     if result is None or result.feats is None:
         return
@@ -112,17 +118,17 @@ def changed_images(result: fm.RunResult) -> None:
     shown = changed[:SHOWN_IMAGES]
     st.write(
         f"{len(changed)} of {count(result.after.n)} predictions changed"
-        + (f"; the first {len(shown)} are shown." if len(shown) < len(changed) else ".")
+        + (f"; the first {len(shown)} are shown" if len(shown) < len(changed) else "")
+        + ". Below each: true class: original → merged."
     )
     with st.container(horizontal=True):
         for index in shown:
             truth = task.classes[int(images.labels[index])]
             was = task.classes[int(result.before.predictions[index])]
             now = task.classes[int(result.after.predictions[index])]
-            mark = "now right" if now == truth else "was right" if was == truth else "both wrong"
             with st.container(width=110):
                 st.image(
                     picture(images.images[index], side=96),
                     width=96,
-                    caption=f"a {truth}: {was} → {now}, {mark}",
+                    caption=f"{truth}: {was} → {now}",
                 )

@@ -6,6 +6,7 @@ to one makes another. Methods that take a `Report` run on the jobs' worker threa
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -132,7 +133,8 @@ class Shelf:
         self.answers.drop(lambda key: key.source == source)
 
     def load(self, source: str, report: Report) -> fm.LoadedModel:
-        report(0, 1, "Starting PyTorch, which takes a while the first time")
+        if "torch" not in sys.modules:
+            report(0, 1, "Starting PyTorch, which takes a while the first time")
         import ffmerge_core as fm
 
         return self.models.get(source) or self.models.put(

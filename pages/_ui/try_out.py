@@ -41,17 +41,19 @@ def _held_out(result: fm.RunResult) -> None:
     images = task.splits["validation"]
     changed = result.after.versus(result.before).changed.tolist()
     only = bool(changed) and st.toggle(
-        f"Only the {len(changed)} whose prediction changed", value=True, key="only_changed"
+        "Only images whose prediction changed", value=True, key="only_changed"
     )
     pool = changed if only else list(range(len(images)))
     st.session_state.setdefault("image", 1)
     st.session_state["image"] = min(st.session_state["image"], len(pool))
-    at = st.number_input(
-        f"Image, 1 to {len(pool)} of the {'changed' if only else 'validation'} images",
-        min_value=1,
-        max_value=len(pool),
-        key="image",
-    )
+    at = 1
+    if len(pool) > 1:
+        at = st.number_input(
+            f"Image, 1 to {len(pool)} of the {'changed' if only else 'validation'} images",
+            min_value=1,
+            max_value=len(pool),
+            key="image",
+        )
     index = pool[int(at) - 1]
     _side_by_side(result, images.images[index : index + 1], task.classes[int(images.labels[index])])
 

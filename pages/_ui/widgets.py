@@ -95,14 +95,14 @@ def megabytes(n_bytes: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.9731 -> "97.3 %"; what is not finite -> "unknown"."""
-    return f"{100 * share:.1f} %" if math.isfinite(share) else "unknown"
+    """0.9731 -> "97.3%"; what is not finite -> "unknown"."""
+    return f"{100 * share:.1f}%" if math.isfinite(share) else "unknown"
 
 
 def with_interval(
     value: float, interval: tuple[float, float], form: Callable[[float], str] = percent
 ) -> str:
-    """0.9731, (0.961, 0.982) -> "97.3 % (96.1 % to 98.2 %)"."""
+    """0.9731, (0.961, 0.982) -> "97.3% (96.1% to 98.2%)"."""
     low, high = interval
     return f"{form(value)} ({form(low)} to {form(high)})"
 

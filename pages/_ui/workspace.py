@@ -125,7 +125,7 @@ class Workspace:
                 *past, groups = state.past
                 future = (*state.future, state.groups)
                 self._become(
-                    replace(state, groups=groups, past=tuple(past), future=future, editing=None)
+                    replace(state.without_edit(), groups=groups, past=tuple(past), future=future)
                 )
 
     def redo(self) -> None:
@@ -135,7 +135,7 @@ class Workspace:
                 *future, groups = state.future
                 past = (*state.past, state.groups)
                 self._become(
-                    replace(state, groups=groups, past=past, future=tuple(future), editing=None)
+                    replace(state.without_edit(), groups=groups, past=past, future=tuple(future))
                 )
 
     def set_draft(self, names: Sequence[str]) -> None:

@@ -57,7 +57,11 @@ class State:
         if groups == self.groups:
             return self
         past = (*self.past, self.groups)[-HISTORY:]
-        return replace(self, groups=groups, past=past, future=(), editing=None)
+        return replace(self.without_edit(), groups=groups, past=past, future=())
+
+    def without_edit(self) -> State:
+        """The state after an edit in progress was given up, and its draft with it."""
+        return self if self.editing is None else replace(self, editing=None, draft=())
 
     def to_json(self) -> str:
         return json.dumps({"format": _FORMAT, **asdict(self)})

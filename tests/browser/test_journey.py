@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def cell(page: Page, row: int, column: int, picks: int = 0) -> tuple[float, floa
 
     picks: made before on this chart; every pick draws it anew, under a name that counts them.
     """
-    plot = page.locator(f"[class*=st-key-heatmap][class*='-{picks}'] .nsewdrag")
+    charts = (f".st-key-heatmap-{mode}-{picks}" for mode in ("Drag-a-box", "Click-cells"))
+    plot = page.locator(", ".join(f"{chart} .nsewdrag" for chart in charts))
     expect(plot).to_be_visible(timeout=FIRST_JOB)
     box, before = plot.bounding_box(), None
     while box is None or box != before:
@@ -83,7 +85,7 @@ def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:
 
     app.get_by_role("link", name="Merge these groups").click()
     merge(app)
-    expect(app.get_by_text("−99,264 (−16.5 %)")).to_be_visible()
+    expect(app.get_by_text("−99,264 (−16.5%)")).to_be_visible()
     app.get_by_role("button", name="Final score").click()
     expect(app.get_by_text("Test accuracy, n = 540")).to_be_visible(timeout=FIRST_JOB)
 
@@ -129,6 +131,26 @@ def test_a_group_made_by_the_keyboard(app: Page) -> None:
     app.get_by_role("button", name="Merge", exact=True).focus()
     app.keyboard.press("Enter")
     expect(app.get_by_text("Validation accuracy, n = 359")).to_be_visible(timeout=FIRST_JOB)
+
+
+def test_enter_takes_one_layer_and_not_those_whose_name_starts_alike(app: Page) -> None:
+    visit(app, "Similarity")
+    picker = app.get_by_role("combobox", name="New group")
+    picker.focus()
+    app.keyboard.type("encoder.1")
+    app.keyboard.press("Enter")
+    expect(draft(app)).to_have_text(["encoder.1"])
+
+
+@pytest.mark.parametrize("path", ["merge", "compare?w=nonsense"])
+def test_a_bookmark_is_the_first_thing_a_server_is_asked_for(
+    page: Page, start_server: Callable[..., AbstractContextManager[str]], path: str, tmp_path: Path
+) -> None:
+    with start_server(ROOT / "app.py", tmp_path) as url:
+        page.goto(f"{url}/{path}")
+        name = path.split("?")[0].capitalize()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+        expect(page.get_by_test_id("stTopNavLinkContainer")).to_have_count(4)
 
 
 def test_two_tabs_do_not_see_each_others_groups(app: Page, serve: Callable[[Path], str]) -> None:

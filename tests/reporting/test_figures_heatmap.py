@@ -134,7 +134,7 @@ def test_groups_of_another_stack_are_passed_over_but_keep_their_number():
 def test_axes_name_the_stack_and_layer_zero_is_at_the_top_left():
     layout = similarity_heatmap(matrix(3, "decoder"), [["decoder.0", "decoder.2"]]).layout
     assert layout.xaxis.title.text == layout.yaxis.title.text == "decoder FF sublayer"
-    assert layout.yaxis.range == (2.5, -0.5)
+    assert layout.yaxis.range[0] > layout.yaxis.range[1]
     assert layout.yaxis.scaleanchor == "x"
     assert [text.split("<")[0] for text in layout.xaxis.ticktext] == ["0", "1", "2"]
     assert ["■" in text for text in layout.yaxis.ticktext] == [True, False, True]

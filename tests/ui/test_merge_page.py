@@ -158,6 +158,7 @@ def test_a_cancelled_step_stops_at_its_next_batch_and_changes_nothing(
     shelf.clear()
     monkeypatch.setattr(Batch, "run", slow)
     if page == "merge":
+        tab.run()
         press(tab, "Merge")
     else:
         tab.run()

@@ -32,7 +32,7 @@ def test_the_first_page_tells_the_model_from_its_card() -> None:
     assert tab.title[0].value == "Model"
     subject = demo_subject(DEMO)
     assert metrics(tab)["Parameters"] == f"{subject.n_parameters:,}"
-    assert metrics(tab)["In FF sublayers"] == "65.9 %"
+    assert metrics(tab)["In FF sublayers"] == "65.9%"
     table = tab.dataframe[0].value
     assert list(table["Sublayer"]) == [f"encoder.{index}" for index in range(12)]
     assert set(table["Parameters"]) == {33_088}

@@ -62,7 +62,7 @@ def test_every_comparison_is_drawn(of: str) -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["encoder.1"], "at least two"),
+        (["encoder.1"], "at least one more layer"),
         (["encoder.4", "encoder.5"], "encoder.4 is already in group 1"),
     ],
 )

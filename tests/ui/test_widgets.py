@@ -14,9 +14,9 @@ from pages._ui.widgets import count, duration, megabytes, percent, with_interval
 def test_formats() -> None:
     assert count(604_810) == "604,810"
     assert megabytes(2_419_240) == "2.42 MB"
-    assert percent(0.9731) == "97.3 %"
+    assert percent(0.9731) == "97.3%"
     assert percent(math.nan) == "unknown"
-    assert with_interval(0.9731, (0.961, 0.982)) == "97.3 % (96.1 % to 98.2 %)"
+    assert with_interval(0.9731, (0.961, 0.982)) == "97.3% (96.1% to 98.2%)"
     loss = with_interval(0.1375, (0.1, 0.2), lambda value: f"{value:.3f}")
     assert loss == "0.138 (0.100 to 0.200)"
 

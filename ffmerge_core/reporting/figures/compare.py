@@ -155,8 +155,9 @@ def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
         line={"color": VERMILLION, "width": 1, "dash": "dash"},
         annotation={
             "text": f"original: {_said(value, metric)}",
-            "x": 0,
-            "xanchor": "left",
+            # At the right: runs lie left of the original, and their intervals would cross it.
+            "x": 1,
+            "xanchor": "right",
             "yanchor": "bottom",
         },
     )

@@ -15,6 +15,8 @@ from ffmerge_core.reporting.figures.style import CLEAR, colour_of, lay_out, text
 if TYPE_CHECKING:
     import pandas as pd
 
+# Room in cells around the outermost ones, without which their outlines are cut in half.
+EDGE = 0.06
 LABELLED_CELLS = 16
 MOST_TICKS = 36
 # Pixels around the square of cells: title above, axis and colour scale below.
@@ -202,12 +204,12 @@ def _label_axes(figure: go.Figure, names: Sequence[str], groups: Sequence[Sequen
     figure.update_xaxes(
         common,
         ticktext=[f"{label}<br>{mark}" for label, mark in zip(short, marks, strict=True)],
-        range=[-0.5, n - 0.5],
+        range=[-0.5 - EDGE, n - 0.5 + EDGE],
     )
     figure.update_yaxes(
         common,
         ticktext=[f"{mark} {label}" for label, mark in zip(short, marks, strict=True)],
-        range=[n - 0.5, -0.5],
+        range=[n - 0.5 + EDGE, -0.5 - EDGE],
         scaleanchor="x",
     )
 

@@ -80,7 +80,7 @@ def alignment_bars(pairs: Sequence[Mapping[str, Any]]) -> go.Figure:
             orientation="h",
             name=name,
             marker={"color": colour},
-            text=[f"{value:.2f}" for value in values],
+            text=[f"{value + 0.0:.2f}".replace("-0.00", "0.00") for value in values],
             textposition="outside",
             cliponaxis=False,
             hovertemplate=f"%{{y}}, {name}: %{{x:.3f}}<extra></extra>",

@@ -15,13 +15,13 @@ def probability_bars(classes: Sequence[str], original: np.ndarray, merged: np.nd
     figure = go.Figure()
     for name, values, colour in (("original", original, NEUTRAL), ("merged", merged, BLUE)):
         figure.add_bar(
-            x=[f"“{label}”" for label in classes],
+            x=list(classes),
             y=[float(value) for value in values],
             name=name,
             marker_color=colour,
             hovertemplate="%{x}: %{y:.1%} (" + name + ")<extra></extra>",
         )
     figure.update_yaxes(range=[0, 1], tickformat=".0%", title="Probability")
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", title="Class")
     figure.update_layout(legend={"orientation": "h", "y": 1.15, "x": 0})
     return lay_out(figure, height=260)

@@ -40,6 +40,7 @@ def lay_out(figure: go.Figure, height: int, title: str | None = None) -> go.Figu
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         hovermode="closest",
+        modebar={"bgcolor": CLEAR, "color": NEUTRAL, "activecolor": BLUE},
     )
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
