@@ -138,3 +138,18 @@ def test_names_are_words_and_not_markup():
     text = figure.data[0].hovertext[0]
     assert "&lt;b&gt;x&lt;/b&gt;" in text
     assert max(len(line) for line in text.split("<br>")) < 90
+
+
+def test_runs_of_equal_size_stand_apart_and_equal_runs_together():
+    points = [
+        point("original", 100, 0.9, original=True),
+        point("a", 50, 0.8), point("b", 50, 0.7), point("c", 50, 0.7), point("d", 60, 0.7),
+    ]  # fmt: skip
+    places = {
+        id: x
+        for trace in compare_chart(points, "accuracy").data
+        for (id,), x in zip(trace.customdata or (), trace.x, strict=False)
+    }
+    assert places["b"] == places["c"] < 50 < places["a"]
+    assert places["a"] - places["b"] < 1
+    assert (places["d"], places["original"]) == (60, 100)

@@ -74,15 +74,15 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
     front = pareto_front(points)
     if len(front) > 1:
         _draw_front(figure, front)
-    hover = _hover_texts(points, metric)
+    hover, places = _hover_texts(points, metric), _places(points)
     runs = [point for point in points if not point.is_original]
     for method in dict.fromkeys(point.method for point in runs):
         colour, symbol = LOOKS.get(method, OTHER_LOOK)
         mine = [point for point in runs if point.method == method]
-        _draw_points(figure, mine, hover, method, colour, symbol, size=11)
+        _draw_points(figure, mine, places, hover, method, colour, symbol, size=11)
     originals = [point for point in points if point.is_original]
     if originals:
-        _draw_points(figure, originals, hover, "original", VERMILLION, "star", size=17)
+        _draw_points(figure, originals, places, hover, "original", VERMILLION, "star", size=17)
         _draw_reference(figure, originals[0].value, metric)
     lay_out(figure, height=480)
     figure.update_layout(
@@ -121,6 +121,7 @@ def _draw_front(figure: go.Figure, front: Sequence[RunPoint]) -> None:
 def _draw_points(
     figure: go.Figure,
     points: Sequence[RunPoint],
+    places: dict[str, float],
     hover: dict[tuple[int, float], str],
     name: str,
     colour: str,
@@ -128,7 +129,7 @@ def _draw_points(
     size: int,
 ) -> None:
     figure.add_scatter(
-        x=[point.n_parameters for point in points],
+        x=[places[point.id] for point in points],
         y=[point.value for point in points],
         error_y={
             "type": "data",
@@ -155,12 +156,30 @@ def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
         line={"color": VERMILLION, "width": 1, "dash": "dash"},
         annotation={
             "text": f"original: {_said(value, metric)}",
-            # At the right: runs lie left of the original, and their intervals would cross it.
-            "x": 1,
-            "xanchor": "right",
+            # In the middle: the original stands at the right, the smallest run at the left.
+            "x": 0.5,
+            "xanchor": "center",
             "yanchor": "bottom",
         },
     )
+
+
+def _places(points: Sequence[RunPoint]) -> dict[str, float]:
+    """Run id → where it is drawn: runs with equally many parameters stand a little apart.
+
+    Otherwise their intervals cover each other. Runs at exactly one place stay there: their
+    hover names them all.
+    """
+    counts = [point.n_parameters for point in points]
+    step = 0.008 * (max(counts, default=0) - min(counts, default=0))
+    places = {}
+    for count in set(counts):
+        values = sorted({point.value for point in points if point.n_parameters == count})
+        for point in points:
+            if point.n_parameters == count:
+                rank = values.index(point.value) - (len(values) - 1) / 2
+                places[point.id] = count + rank * step
+    return places
 
 
 def _span(points: Sequence[RunPoint]) -> list[float] | None:
