@@ -192,7 +192,6 @@ def _group_list(subject: Subject) -> None:
                 key=f"edit-{index}",
                 on_click=_edit,
                 args=(index,),
-                icon=":material/edit:",
                 type="tertiary",
             )
             st.button(
@@ -200,7 +199,6 @@ def _group_list(subject: Subject) -> None:
                 key=f"remove-{index}",
                 on_click=_remove,
                 args=(index,),
-                icon=":material/delete:",
                 type="tertiary",
             )
 
@@ -225,17 +223,16 @@ def _change(action: Callable[[], None]) -> None:
 def _history_buttons() -> None:
     workspace = current_workspace()
     with st.container(horizontal=True):
-        for label, icon, action, enabled in (
-            ("Undo", "undo", workspace.undo, workspace.can_undo),
-            ("Redo", "redo", workspace.redo, workspace.can_redo),
-            ("Clear", "clear_all", workspace.clear, bool(workspace.groups)),
+        for label, action, enabled in (
+            ("Undo", workspace.undo, workspace.can_undo),
+            ("Redo", workspace.redo, workspace.can_redo),
+            ("Clear", workspace.clear, bool(workspace.groups)),
         ):
             st.button(
                 label,
                 on_click=_change,
                 args=(action,),
                 disabled=not enabled,
-                icon=f":material/{icon}:",
                 type="tertiary",
                 shortcut={"Undo": "Ctrl+Z", "Redo": "Ctrl+Y"}.get(label),
             )
