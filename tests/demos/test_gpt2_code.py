@@ -154,7 +154,7 @@ def test_muon_s_steps_are_close_to_orthogonal() -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_nothing() -> None:
-    rates = [learning_rate(done, 1000) for done in range(1000)]
+    rates = [learning_rate(done, 1000, 500) for done in range(1000)]
     assert rates[0] == pytest.approx(0.02)
     assert rates[50:500] == [1.0] * 450
     assert rates[501:] == sorted(rates[501:], reverse=True)
@@ -172,7 +172,7 @@ def tiny_training(tmp_path: Path, steps: int) -> tuple[Training[GPT2LMHeadModel]
         window = ids[step * 16 : step * 16 + 33][None]
         return functional.cross_entropy(model(window[:, :-1]).logits[0], window[0, 1:])
 
-    training.run(steps, loss_of, lambda: 1 / training.done, tmp_path, lines.append)
+    training.run(steps, 1, loss_of, lambda: 1 / training.done, tmp_path, lines.append)
     return training, lines
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,9 +21,9 @@ from safetensors.torch import load_model, save_file, save_model
 from torch import Tensor, nn
 
 from ffmerge_core.demos.gpt2_code.muon import Muon
+from ffmerge_core.models.sublayers import FFSublayer, Slot
 
 WARM_UP = 50  # steps
-DECAY = 0.5  # share of the steps over which the learning rate falls to zero
 WEIGHT_DECAY = 0.1
 GRADIENT_NORM = 1.0
 STEPS_A_CHECK = 100
@@ -74,6 +74,7 @@ class Training(Generic[Model]):
     def run(
         self,
         steps: int,
+        decay: int,
         loss_of: Callable[[int], Tensor],
         check: Callable[[], float],
         folder: Path,
@@ -81,6 +82,7 @@ class Training(Generic[Model]):
     ) -> None:
         """Train until `steps` are done; the model ends with the best weights by `check`.
 
+        decay: steps, the last ones, over which the learning rate falls to zero.
         loss_of: the loss of step n's batch, on the training split. check: a figure of the
         validation split, the lower the better. folder: gets the checkpoint, and the best
         weights so far. say: given a line a check.
@@ -89,7 +91,7 @@ class Training(Generic[Model]):
             self._resume(folder / CHECKPOINT)
         losses: list[float] = []
         while self.done < steps:
-            losses.append(self._step(loss_of(self.done), steps))
+            losses.append(self._step(loss_of(self.done), learning_rate(self.done, steps, decay)))
             if self.done % STEPS_A_CHECK and self.done != steps:
                 continue
             checked = check()
@@ -104,8 +106,7 @@ class Training(Generic[Model]):
             self._save(folder / CHECKPOINT)
         load_model(self.model, folder / BEST)
 
-    def _step(self, loss: Tensor, steps: int) -> float:
-        share = learning_rate(self.done, steps)
+    def _step(self, loss: Tensor, share: float) -> float:
         for kind, optimiser in self.optimisers.items():
             optimiser.zero_grad()
             for group in optimiser.param_groups:
@@ -149,13 +150,13 @@ class Training(Generic[Model]):
             optimiser.load_state_dict(state)
 
 
-def learning_rate(done: int, steps: int) -> float:
+def learning_rate(done: int, steps: int, decay: int) -> float:
     """Share of the highest rate: up in a line, level, then down in a line to zero.
 
     The level part is the same for any number of steps, so a training that turns out slower
     or faster than thought can be stopped and gone on with towards another number.
     """
-    return min(1.0, (done + 1) / WARM_UP, (steps - done) / (DECAY * steps))
+    return min(1.0, (done + 1) / WARM_UP, (steps - done) / decay)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -165,6 +166,44 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
+
+
+def describe(
+    model: nn.Module, part_of: Callable[[str], str], sublayers: Sequence[FFSublayer]
+) -> dict[str, Any]:
+    """The card's view of the model: parameter counts by part, and every FF sublayer.
+
+    part_of: a parameter's name → the part of the model that it belongs to.
+    """
+    parts = dict.fromkeys(("FF", "attention", "embeddings", "norms"), 0)
+    for name, parameter in model.named_parameters():
+        parts[part_of(name)] += parameter.numel()
+    return {
+        "n_parameters": sum(parts.values()),
+        "weight_bytes": sum(each.numel() * each.itemsize for each in model.parameters()),
+        "d_model": sublayers[0].d_model,
+        "anatomy": [{"part": part, "n_parameters": count} for part, count in parts.items()],
+        "sublayers": [each.to_dict() for each in sublayers],
+    }
+
+
+def sublayer(
+    model: nn.Module, name: str, attention: str, w_in: str, w_out: str, activation: str
+) -> FFSublayer:
+    """An FF sublayer with biases and no gate, from the paths of its modules."""
+    owned = [each for path in (w_in, w_out) for each in model.get_submodule(path).parameters()]
+    (d_ff,) = model.get_submodule(w_in).get_parameter("bias").shape
+    (d_model,) = model.get_submodule(w_out).get_parameter("bias").shape
+    return FFSublayer(
+        name=name,
+        attention=attention,
+        w_in=Slot(w_in),
+        w_out=Slot(w_out),
+        d_model=d_model,
+        d_ff=d_ff,
+        activation=activation,
+        n_parameters=sum(each.numel() for each in owned),
+    )
 
 
 def export(model: nn.Module, folder: Path) -> str:

@@ -24,7 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MarianMTModel
 
-from ffmerge_core.demos.gpt2_code.training import Training, export, replace, write_card
+from ffmerge_core.demos.gpt2_code.training import (
+    Training,
+    describe,
+    export,
+    replace,
+    sublayer,
+    write_card,
+)
 from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, corpus_hash, pairs
 from ffmerge_core.demos.marian_en_fr.model import (
     END,
@@ -40,14 +47,17 @@ from ffmerge_core.demos.marian_en_fr.model import (
     load_tokenizer,
     translate,
 )
+from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.tasks.task import Split
 
 SEED = 0
-STEPS = 1500
+STEPS = 1000
+DECAY = 400  # steps, the last ones, over which the learning rate falls to zero
 BATCH_SIZE = 64  # pairs of sentences
 BATCHES_A_BUCKET = 50
 MUON_RATE, ADAM_RATE = 0.02, 0.004
 CHECKED_PAIRS = 200  # of the validation split, while training
+QUICK_PAIRS = 50  # of the test split, for the card's quick check
 
 
 def train_tokenizer(sentences: Sequence[Pair]) -> Tokenizer:
@@ -102,7 +112,12 @@ def batch(sentences: Sequence[Pair], step: int, seed: int) -> list[Pair]:
 
 
 def train(
-    folder: Path, tokenizer: Tokenizer, sentences: Sequence[Pair], steps: int, seed: int
+    folder: Path,
+    tokenizer: Tokenizer,
+    sentences: Sequence[Pair],
+    steps: int,
+    decay: int,
+    seed: int,
 ) -> Training[MarianMTModel]:
     """Train, or go on training from the checkpoint in `folder`."""
     torch.manual_seed(seed)
@@ -118,6 +133,7 @@ def train(
 
     training.run(
         steps,
+        decay,
         lambda step: loss_of(model, tokenizer, batch(sentences, step, seed)),
         validation_loss,
         folder,
@@ -126,9 +142,11 @@ def train(
     return training
 
 
-def scored(model: MarianMTModel, tokenizer: Tokenizer, split: Split) -> dict[str, Any]:
-    """A whole split's figures for the card; greedy translations."""
-    sentences = pairs(split)
+def scored(
+    model: MarianMTModel, tokenizer: Tokenizer, split: Split, count: int | None = None
+) -> dict[str, Any]:
+    """A split's figures for the card, or those of its first `count` sentences; greedy."""
+    sentences = pairs(split, count)
     hypotheses = translate(model, tokenizer, [each.english for each in sentences])
     references = [[each.french for each in sentences]]
     bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
@@ -136,6 +154,7 @@ def scored(model: MarianMTModel, tokenizer: Tokenizer, split: Split) -> dict[str
     chrf_value = chrf.corpus_score(hypotheses, references).score
     exact = sum(said == each.french for said, each in zip(hypotheses, sentences, strict=True))
     return {
+        "split": split,
         "metric": "BLEU",
         "value": value,
         "chrf": chrf_value,
@@ -146,7 +165,7 @@ def scored(model: MarianMTModel, tokenizer: Tokenizer, split: Split) -> dict[str
     }
 
 
-def card(training: Training[MarianMTModel], steps: int, seed: int) -> dict[str, Any]:
+def card(training: Training[MarianMTModel], command: str, seed: int) -> dict[str, Any]:
     """What a first page says of the demo, its figures left out."""
     packages = ("torch", "transformers", "tokenizers", "babel", "num2words", "sacrebleu")
     return {
@@ -169,9 +188,7 @@ def card(training: Training[MarianMTModel], steps: int, seed: int) -> dict[str, 
         "corpus_hash": corpus_hash(),
         "splits": {split: {"sentences": size} for split, size in SIZES.items()},
         "metric": "BLEU",
-        "training_command": (
-            f"python -m ffmerge_core.demos.marian_en_fr.train --steps {steps} --seed {seed}"
-        ),
+        "training_command": command,
         "training_cpu_seconds": round(training.cpu_seconds),
         "seed": seed,
         "step": training.best_step,
@@ -179,9 +196,39 @@ def card(training: Training[MarianMTModel], steps: int, seed: int) -> dict[str, 
             "python": platform.python_version(),
             **{each: version(each) for each in packages},
         },
-        "n_parameters": sum(each.numel() for each in training.model.parameters()),
-        "d_model": build().config.d_model,
+        **describe(training.model, _part, _sublayers(training.model)),
     }
+
+
+def _sublayers(model: MarianMTModel) -> list[FFSublayer]:
+    return [
+        sublayer(
+            model,
+            f"{stack}.{index}",
+            f"model.{stack}.layers.{index}.self_attn",
+            f"model.{stack}.layers.{index}.fc1",
+            f"model.{stack}.layers.{index}.fc2",
+            "silu",
+        )
+        for stack, count in (
+            ("encoder", model.config.encoder_layers),
+            ("decoder", model.config.decoder_layers),
+        )
+        for index in range(count)
+    ]
+
+
+def _part(parameter: str) -> str:
+    for piece, part in (
+        ("layer_norm.", "norms"),
+        (".fc", "FF"),
+        ("_attn.", "attention"),
+        (".shared.", "embeddings"),
+        (".embed_positions.", "embeddings"),
+    ):
+        if piece in parameter:
+            return part
+    raise ValueError(f"{parameter} belongs to no known part of the model.")
 
 
 def main() -> None:
@@ -189,6 +236,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
     parser.add_argument("--work", type=Path, help="folder for checkpoints; --out unless given")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--decay", type=int, default=DECAY, help="steps, the last ones")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
 
@@ -202,20 +250,26 @@ def main() -> None:
         replace(options.out / TOKENIZER, lambda path: path.write_text(text, "utf-8"))
     tokenizer = load_tokenizer(options.out)
 
-    training = train(work, tokenizer, sentences, options.steps, options.seed)
-    full = scored(training.model, tokenizer, "validation")["value"]
+    training = train(work, tokenizer, sentences, options.steps, options.decay, options.seed)
+    before = scored(training.model, tokenizer, "test", QUICK_PAIRS)["value"]
     digest = export(training.model, options.out)
     model = load(options.out)
+    command = (
+        "python -m ffmerge_core.demos.marian_en_fr.train "
+        f"--steps {options.steps} --decay {options.decay} --seed {options.seed}"
+    )
     described = {
-        **card(training, options.steps, options.seed),
+        **card(training, command, options.seed),
         "weights_sha256": digest,
         "validation": scored(model, tokenizer, "validation"),
         "test": scored(model, tokenizer, "test"),
+        "quick_check": scored(model, tokenizer, "test", QUICK_PAIRS),
     }
     write_card(options.out, described)
     print(
-        f"step {training.best_step} kept: validation BLEU {described['validation']['value']:.2f} "
-        f"({full:.4f} before half precision), test {described['test']['value']:.2f}"
+        f"step {training.best_step} kept: validation BLEU {described['validation']['value']:.2f}, "
+        f"test {described['test']['value']:.2f}; quick check "
+        f"{described['quick_check']['value']:.4f}, {before:.4f} before half precision"
     )
 
 
