@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import MarianMTModel
 
 from ffmerge_core.demos.marian_en_fr import train
-from ffmerge_core.demos.marian_en_fr.clauses import CLAUSES
+from ffmerge_core.demos.marian_en_fr.clauses import CLAUSES, Clause
 from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, corpus_hash, pair, pairs
 from ffmerge_core.demos.marian_en_fr.model import (
     END_ID,
@@ -115,17 +115,23 @@ def test_a_value_s_split_never_changes() -> None:
     ]
 
 
-def test_every_template_is_used_and_names_are_both_languages(
-    sentences: dict[Split, list[Pair]],
-) -> None:
-    assert len(CLAUSES) == 15
+def test_names_are_many_and_take_the_words_that_french_wants() -> None:
     known = names()
     assert len(known.places) > 200
     assert len(known.languages) > 150
     assert len(known.countries) > 100
-    french = " ".join(each.french for each in sentences["train"])
-    for word in (" aux États-Unis", " du Japon", " d’Espagne", " l’arabe", " le hindi"):
-        assert word in french
+    said = {text for each in known.countries for text in (*each.within, *each.out_of)}
+    assert {"in the United States", "aux États-Unis", "from Japan", "du Japon"} <= said
+    assert {"d’Espagne", "de France", "à Cuba", "de Cuba", "des Pays-Bas"} <= said
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_every_template_says_its_values_in_both_languages(clause: Clause) -> None:
+    first, second = Values("test", "one seed"), Values("test", "another seed")
+    english, french = clause(first)
+    assert first.keys
+    assert english != french
+    assert {english, french}.isdisjoint(clause(second))
 
 
 def test_no_invisible_spaces_and_every_sentence_is_whole(
