@@ -49,8 +49,8 @@ from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.tasks.task import Split
 
 SEED = 0
-STEPS = 1300
-DECAY = 400  # steps, the last ones, over which the learning rate falls to zero
+STEPS = 1200
+DECAY = 200  # steps, the last ones, over which the learning rate falls to zero
 BATCH_SIZE = 8  # sequences of 256 tokens
 MUON_RATE, ADAM_RATE = 0.02, 0.004
 CHECKED_TOKENS = 32_768  # of the validation split, while training
