@@ -1,14 +1,16 @@
 """A model's score on one split, and the paired difference between two models' scores.
 
+Every figure follows from sums over examples: an accuracy, a perplexity and a BLEU alike.
 Intervals are 95 % percentile bootstrap intervals over examples (Efron & Tibshirani,
 "An Introduction to the Bootstrap", 1993, chapter 13), with a fixed seed: the same
-scores always give the same interval.
+statistics always give the same interval.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+    Formula = Callable[[Floats], Floats]
 
-Number = TypeVar("Number", np.float64, np.int64)
-
+LOSS = "loss"
 _CONFIDENCE = 0.95
 _RESAMPLES = 2_000
 _SEED = 0
@@ -38,12 +40,58 @@ class Interval(NamedTuple):
     high: float
 
 
+class Figure(NamedTuple):
+    """A value, or a difference of two, with its interval."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A figure that follows from sums over examples.
+
+    statistics: (n, k) float64, what each example adds. formula: sums (…, k) → values (…).
+    """
+
+    name: str
+    statistics: Floats
+    formula: Formula
+
+    @classmethod
+    def ratio(cls, name: str, amounts: ArrayLike, weights: ArrayLike | None = None) -> Measure:
+        """Σ amounts / Σ weights, both (n,); a plain mean without weights."""
+        return cls(name, _columns(amounts, weights), _quotient)
+
+    @classmethod
+    def exponential(cls, name: str, amounts: ArrayLike, weights: ArrayLike) -> Measure:
+        """exp(Σ amounts / Σ weights), both (n,): a perplexity of losses and token counts."""
+        return cls(name, _columns(amounts, weights), lambda sums: np.exp(_quotient(sums)))
+
+    @property
+    def figure(self) -> Figure:
+        value = float(self.formula(self.statistics.sum(0)))
+        return Figure(value, _interval(self.formula, self.statistics))
+
+    def minus(self, other: Measure) -> Figure:
+        """The paired difference: both are resampled together."""
+        k = self.statistics.shape[1]
+
+        def difference(sums: Floats) -> Floats:
+            return self.formula(sums[..., :k]) - other.formula(sums[..., k:])
+
+        both = np.concatenate([self.statistics, other.statistics], axis=1)
+        return Figure(float(difference(both.sum(0))), _interval(difference, both))
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores and losses of every example of a split, in the split's order.
+    """Every figure of a model on one split, with what each example added to it.
 
-    value: mean score, an accuracy lies in [0, 1]. loss: mean loss, in nats.
-    scores, losses: (n,) float64. predictions: (n,) int64. Arrays are read-only.
+    metric, value, interval: the task's own figure; an accuracy lies in [0, 1]. loss: mean,
+    in nats. n: examples. others: further figures by name. measures: where all of them come
+    from, by name. predictions: one an example, a number, a text or an array of them.
+    notes: what the figures depend on, such as sacrebleu's signature.
     """
 
     split: Split
@@ -53,48 +101,38 @@ class Evaluation:
     n: int
     interval: Interval
     loss_interval: Interval
-    scores: Floats
-    losses: Floats
-    predictions: Integers
+    others: Mapping[str, Figure]
+    measures: Mapping[str, Measure]
+    predictions: Sequence[Any]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         split: Split,
-        metric: str,
-        scores: ArrayLike,
-        losses: ArrayLike,
-        predictions: ArrayLike,
+        measures: Sequence[Measure],
+        predictions: Sequence[Any],
+        notes: Mapping[str, str] | None = None,
     ) -> Evaluation:
-        """Summarise per-example figures. Raises `DataError` if they are not finite or not alike."""
-        score = _frozen(np.array(scores, dtype=np.float64))
-        loss = _frozen(np.array(losses, dtype=np.float64))
-        predicted = _frozen(np.array(predictions, dtype=np.int64))
-        shapes = (score.shape, loss.shape, predicted.shape)
-        if score.ndim != 1 or score.size == 0 or len(set(shapes)) != 1:
-            raise DataError(
-                f"Scores, losses and predictions have shapes {shapes[0]}, {shapes[1]} and "
-                f"{shapes[2]}; an evaluation needs one of each for every example, and at least one "
-                "example."
-            )
-        for what, values in (("scores", score), ("losses", loss)):
-            bad = int(np.count_nonzero(~np.isfinite(values)))
-            if bad:
-                raise DataError(
-                    f"{bad} of {values.size} {what} on the {split} split are not finite numbers. "
-                    "Check the model's weights for NaN or infinity."
-                )
+        """Summarise. The first measure is the task's own; one must be the loss.
+
+        Raises `DataError` if the statistics are not finite or not one row an example.
+        """
+        _check(split, measures, len(predictions))
+        figures = {measure.name: measure.figure for measure in measures}
+        own, loss = figures[measures[0].name], figures[LOSS]
         return cls(
             split=split,
-            metric=metric,
-            value=float(score.mean()),
-            loss=float(loss.mean()),
-            n=score.size,
-            interval=_interval(score),
-            loss_interval=_interval(loss),
-            scores=score,
-            losses=loss,
-            predictions=predicted,
+            metric=measures[0].name,
+            value=own.value,
+            loss=loss.value,
+            n=len(predictions),
+            interval=own.interval,
+            loss_interval=loss.interval,
+            others=_without(figures, measures[0].name, LOSS),
+            measures={measure.name: measure for measure in measures},
+            predictions=predictions,
+            notes=notes or {},
         )
 
     def versus(self, original: Evaluation) -> PairedDifference:
@@ -109,32 +147,34 @@ class Evaluation:
                     f"Two evaluations differ in {what}: {mine} and {other}. A paired difference "
                     "needs the same examples; evaluate both models on one split."
                 )
-        scores, losses = self.scores - original.scores, self.losses - original.losses
-        changed = np.flatnonzero(self.predictions != original.predictions)
+        figures = {
+            name: measure.minus(original.measures[name]) for name, measure in self.measures.items()
+        }
+        agreement, changed = _compared(self.predictions, original.predictions)
         return PairedDifference(
             split=self.split,
             metric=self.metric,
-            value=float(scores.mean()),
-            loss=float(losses.mean()),
+            value=figures[self.metric].value,
+            loss=figures[LOSS].value,
             n=self.n,
-            interval=_interval(scores),
-            loss_interval=_interval(losses),
-            agreement=1 - changed.size / self.n,
-            changed=_frozen(changed.astype(np.int64)),
+            interval=figures[self.metric].interval,
+            loss_interval=figures[LOSS].interval,
+            others=_without(figures, self.metric, LOSS),
+            agreement=agreement,
+            changed=changed,
         )
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the per-example arrays, ready for JSON."""
-        return _as_json(self, without=("scores", "losses", "predictions"))
+        """The figures, ready for JSON."""
+        return _as_json(self) | {"notes": dict(self.notes)}
 
 
 @dataclass(frozen=True, eq=False)
 class PairedDifference:
     """One model minus another on the same examples.
 
-    value, loss: mean differences, positive where the new model has more of it.
-    agreement: share of examples with equal predictions. changed: indices, (m,) int64, of
-    the others.
+    value, loss, others: positive where the new model has more of it. agreement: share of
+    equal predictions. changed: indices, (m,) int64, of the examples with another prediction.
     """
 
     split: Split
@@ -144,27 +184,69 @@ class PairedDifference:
     n: int
     interval: Interval
     loss_interval: Interval
+    others: Mapping[str, Figure]
     agreement: float
     changed: Integers
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the indices, ready for JSON."""
-        return _as_json(self, without=("changed",))
+        """The figures, ready for JSON."""
+        return _as_json(self) | {"agreement": self.agreement}
 
 
-def _interval(values: Floats) -> Interval:
-    """Of the mean of `values` (n,)."""
-    if values.min() == values.max():
+def _check(split: Split, measures: Sequence[Measure], n: int) -> None:
+    shapes = [measure.statistics.shape for measure in measures]
+    if n == 0 or any(shape[0] != n for shape in shapes):
+        raise DataError(
+            f"{n} predictions and statistics of shapes {', '.join(map(str, shapes))} were found; "
+            "an evaluation needs one of each for every example, and at least one example."
+        )
+    if LOSS not in [measure.name for measure in measures]:
+        raise DataError("An evaluation needs a loss among its measures.")
+    for measure in measures:
+        bad = int(np.count_nonzero(~np.isfinite(measure.statistics).all(1)))
+        if bad:
+            raise DataError(
+                f"{bad} of {n} examples of the {split} split have a {measure.name} that is not a "
+                "finite number. Check the model's weights for NaN or infinity."
+            )
+
+
+def _columns(amounts: ArrayLike, weights: ArrayLike | None) -> Floats:
+    first = np.array(amounts, dtype=np.float64)
+    second = np.ones_like(first) if weights is None else np.array(weights, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise DataError(
+            f"Amounts and weights have shapes {first.shape} and {second.shape}; an evaluation "
+            "needs one of each for every example."
+        )
+    both = np.stack([first, second], axis=1)
+    both.setflags(write=False)
+    return both
+
+
+def _quotient(sums: Floats) -> Floats:
+    quotient: Floats = sums[..., 0] / sums[..., 1]
+    return quotient
+
+
+def _interval(formula: Formula, statistics: Floats) -> Interval:
+    """Of formula(Σ statistics); statistics: (n, k)."""
+    if (statistics == statistics[0]).all():
         # Nothing to resample; SciPy also refuses a single observation.
-        return Interval(float(values[0]), float(values[0]))
+        value = float(formula(statistics.sum(0)))
+        return Interval(value, value)
 
     from scipy.stats import bootstrap
 
+    def resampled(chosen: NDArray[Any], axis: int) -> Floats:
+        assert axis == -1
+        return formula(statistics[chosen.astype(np.intp)].sum(-2))
+
     result = bootstrap(
-        (values,),
-        np.mean,
+        (np.arange(len(statistics)),),
+        resampled,
         n_resamples=_RESAMPLES,
-        batch=max(1, _VALUES_A_ROUND // values.size),
+        batch=max(1, _VALUES_A_ROUND // statistics.size),
         vectorized=True,
         confidence_level=_CONFIDENCE,
         method="percentile",
@@ -174,20 +256,33 @@ def _interval(values: Floats) -> Interval:
     return Interval(float(bounds.low), float(bounds.high))
 
 
-def _as_json(value: Evaluation | PairedDifference, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for field in fields(value):
-        if field.name in without:
-            continue
-        item = getattr(value, field.name)
-        if isinstance(item, Interval):
-            item = list(item)
-        elif isinstance(item, np.ndarray):
-            item = item.tolist()
-        plain[field.name] = item
-    return plain
+def _compared(mine: Sequence[Any], other: Sequence[Any]) -> tuple[float, Integers]:
+    """The share of equal predictions, and which examples have any that differs."""
+    equal = total = 0
+    changed = []
+    for index, (here, there) in enumerate(zip(mine, other, strict=True)):
+        same = np.asarray(here) == np.asarray(there)
+        equal, total = equal + int(np.count_nonzero(same)), total + np.size(same)
+        if not np.all(same):
+            changed.append(index)
+    return equal / total, np.array(changed, dtype=np.int64)
 
 
-def _frozen(array: NDArray[Number]) -> NDArray[Number]:
-    array.setflags(write=False)
-    return array
+def _without(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure]:
+    return {name: figure for name, figure in figures.items() if name not in names}
+
+
+def _as_json(value: Evaluation | PairedDifference) -> dict[str, Any]:
+    return {
+        "split": value.split,
+        "metric": value.metric,
+        "value": value.value,
+        "interval": list(value.interval),
+        "loss": value.loss,
+        "loss_interval": list(value.loss_interval),
+        "n": value.n,
+        "others": {
+            name: {"value": figure.value, "interval": list(figure.interval)}
+            for name, figure in value.others.items()
+        },
+    }

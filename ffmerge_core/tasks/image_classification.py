@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from typing import get_args
 
 import torch
@@ -13,8 +14,8 @@ from torch.nn import functional
 
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.tasks.evaluation import Evaluation
-from ffmerge_core.tasks.task import Batch, Split
+from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.task import Batch, Split, eval_mode
 
 BATCH_SIZE = 256
 
@@ -65,6 +66,7 @@ class ImageClassification:
 
     kind = "image-classification"
     metric = "accuracy"
+    examples = "images"
 
     def __post_init__(self) -> None:
         if set(self.splits) != set(get_args(Split)):
@@ -96,6 +98,15 @@ class ImageClassification:
         """(channels, height, width) of one image."""
         return self.splits["train"].shape
 
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 of every split's images and labels, and of how they are normalised."""
+        digest = sha256(f"{self.classes} {self.mean} {self.std} {self.fit}".encode())
+        for split in get_args(Split):
+            for tensor in (self.splits[split].images, self.splits[split].labels):
+                digest.update(memoryview(tensor.contiguous().view(torch.uint8).numpy()))
+        return digest.hexdigest()
+
     def size(self, split: Split) -> int:
         """Examples in a split."""
         return len(self.splits[split])
@@ -115,6 +126,11 @@ class ImageClassification:
         for chosen in torch.split(order, batch_size):
             yield Batch(args=(self.normalised(images[chosen]),))
 
+    def inputs(self, split: Split) -> Iterator[Batch]:
+        """Every image of a split, normalised, a batch at a time."""
+        for images in torch.split(self.splits[split].images, BATCH_SIZE):
+            yield Batch(args=(self.normalised(images),))
+
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """Score `model` (left in the mode it came in) on every example of the split.
 
@@ -124,7 +140,7 @@ class ImageClassification:
         images, labels = self.splits[split].images, self.splits[split].labels
         scores, losses, predictions = [], [], []
         right = 0
-        with _eval_mode(model):
+        with eval_mode(model):
             for done in range(0, len(images), BATCH_SIZE):
                 target = labels[done : done + BATCH_SIZE]
                 logits = self._logits(model, images[done : done + BATCH_SIZE])
@@ -138,9 +154,10 @@ class ImageClassification:
                 report(seen, len(images), message, {self.metric: right / seen})
         return Evaluation.of(
             split,
-            self.metric,
-            torch.cat(scores).numpy(),
-            torch.cat(losses).numpy(),
+            [
+                Measure.ratio(self.metric, torch.cat(scores).numpy()),
+                Measure.ratio(LOSS, torch.cat(losses).numpy()),
+            ],
             torch.cat(predictions).numpy(),
         )
 
@@ -150,7 +167,7 @@ class ImageClassification:
         images: in [0, 1], not normalised. Raises `DataError` as `evaluate` does.
         """
         _check_images(images)
-        with _eval_mode(model):
+        with eval_mode(model):
             return torch.cat(
                 [self._logits(model, batch).softmax(1) for batch in torch.split(images, BATCH_SIZE)]
             )
@@ -209,18 +226,6 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
             "logits or an object with `.logits`."
         )
     return logits
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    # Module by module, since a caller may keep some of them frozen in evaluation mode.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _check_images(images: Tensor) -> None:

@@ -7,6 +7,7 @@ it), "validation" (every choice), "test" (reported results only).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,8 +30,8 @@ class Batch:
         absent has no padding. Padding never enters a feature, a loss or a score.
     """
 
-    args: tuple[Tensor, ...]
-    kwargs: Mapping[str, Tensor] = field(default_factory=dict)
+    args: tuple[Tensor, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
 
     def run(self, model: nn.Module) -> Any:
@@ -41,6 +42,7 @@ class Task(Protocol):
     """A kind of problem with its data.
 
     kind: "image-classification", … data: the data's name. metric: "accuracy", …
+    revision: SHA-256 of the data. examples: what they are, in the plural: "images".
     """
 
     @property
@@ -49,6 +51,10 @@ class Task(Protocol):
     def data(self) -> str: ...
     @property
     def metric(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def examples(self) -> str: ...
 
     def size(self, split: Split) -> int:
         """Examples in a split."""
@@ -56,5 +62,21 @@ class Task(Protocol):
     def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
         """The training split once, in an order drawn from `seed`, a batch at a time."""
 
+    def inputs(self, split: Split) -> Iterator[Batch]:
+        """Every example that `evaluate` scores, without its label, a batch at a time."""
+
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """Score `model` (left in the mode it came in) on every example of the split."""
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module is left in the mode it came in."""
+    # Module by module, since a caller may keep some of them frozen in evaluation mode.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -66,7 +66,7 @@ def test_evaluation_runs_in_eval_mode_and_restores_every_module_s_mode() -> None
     assert (model.training, model.dropout.training, model.norm.training) == (True, True, False)
     again = data.evaluate(model.eval(), "validation")
     assert seen.summary() == again.summary()
-    assert np.array_equal(seen.losses, again.losses)
+    assert np.array_equal(seen.measures["loss"].statistics, again.measures["loss"].statistics)
     assert not model.training
 
 
@@ -117,7 +117,7 @@ def test_predict_gives_the_probabilities_that_evaluate_scored() -> None:
     result = data.evaluate(model, "validation")
     assert np.array_equal(probabilities.argmax(1).numpy(), result.predictions)
     right = probabilities[torch.arange(600), split.labels]
-    assert np.allclose(-right.log().numpy(), result.losses)
+    assert np.allclose(-right.log().numpy(), result.measures["loss"].statistics[:, 0])
 
 
 def test_calibration_is_the_whole_training_split_in_seeded_order() -> None:
