@@ -93,7 +93,9 @@ def merge_group(
             if plan.method == "permute" and sublayer is not anchor:
                 assert feats is not None
                 weights = permute_neurons(
-                    weights, feats.match(anchor.name, sublayer.name).permutation
+                    weights,
+                    feats.match(anchor.name, sublayer.name).permutation,
+                    sublayer.transposed,
                 )
             for role, tensor in weights.items():
                 # fp64 sums: averaging identical sublayers must give them back exactly.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -21,7 +22,10 @@ class LoadedModel:
     """A proven model. Nothing in this package changes one in place.
 
     source: what it was loaded from. revision: SHA-256 of the weights it was loaded with.
-    plan: what was done to it since, or None.
+    plan: what was done to it since, or None. tokenizer: a transformers tokenizer, for text.
+    data: what `load` was told to measure it on, as a recipe writes it; None for the source's own.
+    settings: JSON files that go with the weights, by name: how to build or feed the model,
+        where the module itself does not say.
     """
 
     model: nn.Module
@@ -31,6 +35,9 @@ class LoadedModel:
     source: str
     revision: str
     plan: MergePlan | None = None
+    tokenizer: Any = None
+    data: str | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def n_parameters(self) -> int:
@@ -51,7 +58,8 @@ class LoadedModel:
         if self.task is None:
             raise DataError(
                 f"{self.source} was opened without data, so it cannot be measured. Open it with "
-                'data: load(source, task="digits") or task=your own ImageClassification.'
+                'data: load(source, task="digits"), task="a path to your data", or a task of your '
+                "own."
             )
         return self.task
 
@@ -62,13 +70,14 @@ def anatomy(
     """Parameters by part, each counted once: FF, attention, embeddings, norms, head, other."""
     prefixes = (
         ("FF", tuple(path for sublayer in sublayers for path in sublayer.modules.values())),
-        ("attention", tuple(sublayer.attention for sublayer in sublayers)),
         ("embeddings", family.embeddings),
         ("head", family.head),
     )
     totals = dict.fromkeys(("FF", "attention", "embeddings", "norms", "head", "other"), 0)
     for name, parameter in model.named_parameters():
         part = next((part for part, paths in prefixes if _under(name, paths)), None)
+        if part is None and not set(name.split(".")).isdisjoint(family.attention):
+            part = "attention"
         # What is left is a norm's or a LayerScale's vector, or something unforeseen.
         totals[part or ("norms" if parameter.ndim == 1 else "other")] += parameter.numel()
     return tuple((part, total) for part, total in totals.items() if total)

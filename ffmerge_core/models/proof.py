@@ -42,7 +42,7 @@ def prove(model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch) -> No
         shuffle = torch.randperm(sublayer.d_ff, generator=generator)
         _prove_one(probe, sublayer, weights, shuffle, x, y)
         names = names_by_role(probe, sublayer)
-        shuffled = permute_neurons(weights, shuffle)
+        shuffled = permute_neurons(weights, shuffle, sublayer.transposed)
         permuted |= {names[role]: tensor for role, tensor in shuffled.items()}
     again = _record(probe, sublayers, batch, permuted)
     for sublayer in sublayers:
@@ -59,13 +59,23 @@ def recompute(
     model: nn.Module, sublayer: FFSublayer, weights: Mapping[str, Tensor], x: Tensor
 ) -> Tensor:
     """y = W_out norm(φ(gate) · up) + b_out from the handles alone. x: (…, d_model)."""
-    up = _linear(x, weights, "in", sublayer.w_in.rows)
+
+    def linear(inputs: Tensor, role: str, rows: tuple[int, int] | None = None) -> Tensor:
+        weight, bias = weights[f"{role}.weight"], weights.get(f"{role}.bias")
+        if sublayer.transposed:
+            weight = weight.T
+        if rows is not None:
+            weight = weight[slice(*rows)]
+            bias = bias[slice(*rows)] if bias is not None else None
+        return nn.functional.linear(inputs, weight, bias)
+
+    up = linear(x, "in", sublayer.w_in.rows)
     activation = ACTIVATIONS[sublayer.activation]
     if sublayer.w_gate is None:
         inside = activation(up)
     else:
         slot = "gate" if "gate.weight" in weights else "in"
-        inside = activation(_linear(x, weights, slot, sublayer.w_gate.rows)) * up
+        inside = activation(linear(x, slot, sublayer.w_gate.rows)) * up
     if sublayer.norm is not None:
         values = {
             role.split(".", 1)[1]: tensor
@@ -73,7 +83,7 @@ def recompute(
             if role.startswith("norm.")
         }
         inside = torch.func.functional_call(model.get_submodule(sublayer.norm), values, (inside,))
-    return _linear(inside, weights, "out", None)
+    return linear(inside, "out")
 
 
 def _prove_one(
@@ -93,7 +103,7 @@ def _prove_one(
     try:
         with torch.no_grad():
             error = _distance(recompute(model, sublayer, weights, x), y)
-            alone = permute_neurons(weights, shuffle) | {
+            alone = permute_neurons(weights, shuffle, sublayer.transposed) | {
                 role: weights[role] for role in weights if role.split(".")[0] in ("out", "norm")
             }
             change = _distance(recompute(model, sublayer, alone, x), y)
@@ -134,7 +144,10 @@ def _record(
     ]
     try:
         with torch.no_grad():
-            torch.func.functional_call(model, weights or {}, batch.args, dict(batch.kwargs))
+            # A merged model has tied FF sublayers; here each position has weights of its own.
+            torch.func.functional_call(
+                model, weights or {}, batch.args, dict(batch.kwargs), tie_weights=False
+            )
     finally:
         for handle in handles:
             handle.remove()
@@ -145,14 +158,6 @@ def _record(
             "the model uses."
         )
     return {s.name: (inputs[s.name], outputs[s.name]) for s in sublayers}
-
-
-def _linear(x: Tensor, weights: Mapping[str, Tensor], slot: str, rows: object) -> Tensor:
-    weight, bias = weights[f"{slot}.weight"], weights.get(f"{slot}.bias")
-    if isinstance(rows, tuple):
-        weight = weight[rows[0] : rows[1]]
-        bias = bias[rows[0] : rows[1]] if bias is not None else None
-    return nn.functional.linear(x, weight, bias)
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -48,14 +48,18 @@ def names_by_role(model: nn.Module, sublayer: FFSublayer) -> dict[str, str]:
     }
 
 
-def permute_neurons(weights: Mapping[str, Tensor], permutation: Tensor) -> Weights:
+def permute_neurons(
+    weights: Mapping[str, Tensor], permutation: Tensor, transposed: bool = False
+) -> Weights:
     """The same function with its neurons in another order (paper, "Align" and "Merge").
 
     permutation: (d_ff,) int64; new neuron j is old neuron permutation[j]. Rows of W_in,
     b_in, W_gate and an inner norm, columns of W_out. b_out lives in the residual space
-    and stays as it is.
+    and stays as it is. transposed: matrices are stored (in, out), so rows are columns.
     """
-    return {role: _permuted(role, tensor, permutation) for role, tensor in weights.items()}
+    return {
+        role: _permuted(role, tensor, permutation, transposed) for role, tensor in weights.items()
+    }
 
 
 def set_weights(model: nn.Module, sublayer: FFSublayer, parameters: Mapping[str, Tensor]) -> None:
@@ -66,6 +70,22 @@ def set_weights(model: nn.Module, sublayer: FFSublayer, parameters: Mapping[str,
         if not isinstance(tensor, nn.Parameter):
             tensor = nn.Parameter(tensor, requires_grad=getattr(module, leaf).requires_grad)
         setattr(module, leaf, tensor)
+
+
+def tie(model: nn.Module, members: Sequence[FFSublayer]) -> None:
+    """Make the first member's parameters those of all members, in place."""
+    weights = weights_by_role(model, members[0])
+    for sublayer in members[1:]:
+        set_weights(model, sublayer, weights)
+
+
+def untie(model: nn.Module, members: Sequence[FFSublayer]) -> None:
+    """Give each member but the first a copy of its parameters for its own, in place."""
+    for sublayer in members[1:]:
+        weights = weights_by_role(model, sublayer)
+        set_weights(
+            model, sublayer, {role: each.detach().clone() for role, each in weights.items()}
+        )
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -88,12 +108,12 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _permuted(role: str, tensor: Tensor, permutation: Tensor) -> Tensor:
+def _permuted(role: str, tensor: Tensor, permutation: Tensor, transposed: bool) -> Tensor:
     if role == "out.bias":
         return tensor
-    if role == "out.weight":
-        return tensor.index_select(1, permutation)
-    # A packed matrix holds W_in and W_gate one under the other: each half is permuted.
+    columns = (role == "out.weight") != (transposed and tensor.ndim == 2)
+    dim = 1 if columns else 0
+    # A packed matrix holds W_in and W_gate one after the other: each half is permuted.
     d_ff = permutation.numel()
-    halves = [start + permutation for start in range(0, tensor.shape[0], d_ff)]
-    return tensor.index_select(0, torch.cat(halves))
+    halves = [start + permutation for start in range(0, tensor.shape[dim], d_ff)]
+    return tensor.index_select(dim, torch.cat(halves))

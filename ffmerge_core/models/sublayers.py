@@ -33,6 +33,7 @@ class FFSublayer:
     whose (first) output is compared for contrast.
     activation: φ's name. norm: path of an inner norm of width d_ff, if there is one.
     n_parameters: all parameters of the sublayer, biases and inner norm included.
+    transposed: weights are stored (in, out), as transformers' Conv1D does, not (out, in).
     """
 
     name: str
@@ -46,6 +47,7 @@ class FFSublayer:
     w_gate: Slot | None = None
     norm: str | None = None
     biases: tuple[bool, bool] = (True, True)
+    transposed: bool = False
 
     @property
     def stack(self) -> str:
@@ -65,7 +67,7 @@ class FFSublayer:
         packed = (self.w_in.rows, self.w_gate.rows if self.w_gate else None)
         return (
             self.d_model, self.d_ff, self.activation, self.gated, packed,
-            self.norm is not None, self.biases, self.n_parameters,
+            self.norm is not None, self.biases, self.n_parameters, self.transposed,
         )  # fmt: skip
 
     @property

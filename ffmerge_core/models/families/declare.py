@@ -1,0 +1,125 @@
+"""Declaring one FF sublayer: what the modules themselves say, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ffmerge_core.errors import UnsupportedModelError
+from ffmerge_core.models.sublayers import FFSublayer, Slot
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": nn.functional.gelu,
+    "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "relu": nn.functional.relu,
+    "silu": nn.functional.silu,
+    "sigmoid": torch.sigmoid,
+}
+
+# Class names, so that no library has to be imported to recognise one.
+_ACTIVATION_CLASSES = {
+    "GELU": "gelu",
+    "GELUActivation": "gelu",
+    "GELUTanh": "gelu_tanh",
+    "GELUTanhActivation": "gelu_tanh",
+    "NewGELUActivation": "gelu_tanh",
+    "FastGELUActivation": "gelu_tanh",
+    "PytorchGELUTanh": "gelu_tanh",
+    "QuickGELU": "quick_gelu",
+    "QuickGELUActivation": "quick_gelu",
+    "ReLU": "relu",
+    "SiLU": "silu",
+    "SiLUActivation": "silu",
+    "Sigmoid": "sigmoid",
+}
+
+
+def declare(
+    model: nn.Module,
+    name: str,
+    *,
+    attention: str,
+    w_in: Slot,
+    w_out: str,
+    act: str,
+    w_gate: Slot | None = None,
+    norm: str | None = None,
+) -> FFSublayer:
+    """Fill in what the modules themselves say: widths, layout, activation, biases.
+
+    attention, w_out, act, norm: dotted paths of modules. norm: None if there is no inner norm.
+    Raises `UnsupportedModelError` for a module that is absent or of another kind.
+    """
+    submodule(model, attention)
+    (d_model, _), transposed = _matrix(model, w_in.module)
+    (d_ff, _), out_transposed = _matrix(model, w_out)
+    if transposed != out_transposed:
+        raise UnsupportedModelError(
+            f"{w_in.module} and {w_out} store their weights in different layouts; one layout for "
+            "both was expected."
+        )
+    owners = {w_in.module, w_out, *([w_gate.module] if w_gate else []), *([norm] if norm else [])}
+    entry, out = model.get_submodule(w_in.module), model.get_submodule(w_out)
+    return FFSublayer(
+        name=name,
+        attention=attention,
+        w_in=w_in,
+        w_out=Slot(w_out),
+        w_gate=w_gate,
+        norm=norm,
+        d_model=d_model,
+        d_ff=d_ff,
+        activation=_activation_name(submodule(model, act)),
+        biases=(entry.bias is not None, out.bias is not None),
+        transposed=transposed,
+        n_parameters=sum(
+            parameter.numel()
+            for owner in owners
+            for parameter in model.get_submodule(owner).parameters(recurse=False)
+        ),
+    )
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """`model.get_submodule(path)`, with a sentence if there is none."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError as error:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} has no {path}, where its family keeps an FF sublayer or "
+            "its attention. This variant is not known here."
+        ) from error
+
+
+def depth(model: nn.Module, path: str) -> int:
+    """How many blocks the list of blocks at `path` holds."""
+    return sum(1 for _ in submodule(model, path).children())
+
+
+def _matrix(model: nn.Module, path: str) -> tuple[tuple[int, int], bool]:
+    """((features in, features out), whether the weight is stored in × out)."""
+    module: Any = submodule(model, path)
+    kind = type(module)
+    # Exactly these two: a subclass (quantised, LoRA) may compute something else.
+    if kind is nn.Linear:
+        return (module.in_features, module.out_features), False
+    if (kind.__name__, kind.__module__) == ("Conv1D", "transformers.pytorch_utils"):
+        return tuple(module.weight.shape), True
+    raise UnsupportedModelError(
+        f"{path} is a {kind.__name__}; torch.nn.Linear or transformers' Conv1D was expected."
+    )
+
+
+def _activation_name(module: nn.Module) -> str:
+    kind = type(module).__name__
+    if kind not in _ACTIVATION_CLASSES:
+        raise UnsupportedModelError(
+            f"The activation {kind} is not known here; known are "
+            f"{', '.join(sorted(set(_ACTIVATION_CLASSES.values())))}."
+        )
+    name = _ACTIVATION_CLASSES[kind]
+    return "gelu_tanh" if getattr(module, "approximate", "none") == "tanh" else name

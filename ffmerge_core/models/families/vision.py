@@ -1,0 +1,107 @@
+"""Vision transformers, of timm and of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ffmerge_core.errors import UnsupportedModelError
+from ffmerge_core.models.families.declare import declare, depth, submodule
+from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.sublayers import FFSublayer, Slot
+from ffmerge_core.tasks.task import Batch
+
+
+def _find_timm_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
+    return tuple(_timm_mlp(model, index) for index in range(depth(model, "blocks")))
+
+
+def _timm_mlp(model: nn.Module, index: int) -> FFSublayer:
+    path = f"blocks.{index}.mlp"
+    mlp: Any = submodule(model, path)
+    kind = type(mlp).__name__
+    gate: Slot | None = None
+    if kind == "Mlp":
+        up = Slot(f"{path}.fc1")
+    elif kind == "SwiGLU":
+        up, gate = Slot(f"{path}.fc1_x"), Slot(f"{path}.fc1_g")
+    elif kind == "GluMlp":
+        d_ff: int = mlp.fc2.in_features
+        halves = Slot(f"{path}.fc1", (0, d_ff)), Slot(f"{path}.fc1", (d_ff, 2 * d_ff))
+        up, gate = halves if mlp.gate_last else halves[::-1]
+    else:
+        raise UnsupportedModelError(
+            f"The FF sublayer of blocks.{index} is a {kind}; Mlp, SwiGLU and GluMlp are known "
+            "here. Mixtures of experts and fused blocks cannot be merged."
+        )
+    inner = getattr(mlp, "norm", None)
+    has_norm = inner is not None and not isinstance(inner, nn.Identity)
+    return declare(
+        model,
+        f"encoder.{index}",
+        attention=f"blocks.{index}.attn",
+        w_in=up,
+        w_out=f"{path}.fc2",
+        act=f"{path}.act",
+        w_gate=gate,
+        norm=f"{path}.norm" if has_norm else None,
+    )
+
+
+def _find_transformers_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
+    # ViTModel is the encoder by itself; the classifier holds one under "vit".
+    layers = "layers" if type(model).__name__ == "ViTModel" else "vit.layers"
+    return tuple(
+        declare(
+            model,
+            f"encoder.{index}",
+            attention=f"{layers}.{index}.attention",
+            w_in=Slot(f"{layers}.{index}.mlp.fc1"),
+            w_out=f"{layers}.{index}.mlp.fc2",
+            act=f"{layers}.{index}.mlp.activation_fn",
+        )
+        for index in range(depth(model, layers))
+    )
+
+
+def _noise(channels: int, height: int, width: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch((torch.randn(4, channels, height, width, generator=generator),))
+
+
+def _timm_vit_example(model: nn.Module) -> Batch:
+    patches: Any = model.get_submodule("patch_embed")
+    return _noise(patches.proj.in_channels, *patches.img_size)
+
+
+def _transformers_vit_example(model: nn.Module) -> Batch:
+    config: Any = model.config
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return _noise(config.num_channels, height, width)
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="timm ViT",
+        kind="image-classification",
+        classes=(("timm", "VisionTransformer"),),
+        attention=("attn",),
+        embeddings=("patch_embed", "cls_token", "reg_token", "pos_embed", "norm_pre"),
+        head=("head", "fc_norm", "attn_pool"),
+        find=_find_timm_vit,
+        example=_timm_vit_example,
+    ),
+    Family(
+        name="transformers ViT",
+        kind="image-classification",
+        classes=(("transformers", "ViTForImageClassification"), ("transformers", "ViTModel")),
+        attention=("attention",),
+        embeddings=("vit.embeddings", "embeddings"),
+        head=("classifier", "pooler"),
+        find=_find_transformers_vit,
+        example=_transformers_vit_example,
+    ),
+)
