@@ -72,7 +72,8 @@ def _folder(path: Path) -> Files:
             if file.is_dir():
                 raise DataError(
                     f"{name} in {root.name} is a folder inside a class folder; only files were "
-                    "expected there. Move its files up, or choose the folder above the classes."
+                    "expected there. Move its files up, or choose the folder that holds the "
+                    "class folders."
                 )
             if not file.is_file():
                 raise DataError(f"{name} in {root.name} is not an ordinary file. Remove it.")
@@ -84,7 +85,7 @@ def _folder(path: Path) -> Files:
 def _visible(folder: Path, root: Path) -> list[Path]:
     """What lies in `folder` and is not junk; refuses links that lead out of `root`."""
     try:
-        found = [entry for entry in folder.iterdir() if not _is_junk(entry.name)]
+        found = sorted(entry for entry in folder.iterdir() if not _is_junk(entry.name))
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error}. Check its permissions.") from error
     for entry in found:
