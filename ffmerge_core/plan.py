@@ -86,18 +86,24 @@ class MergePlan:
 class Recipe:
     """Everything needed to replay a number: a source, a plan and how features were taken.
 
-    source: what `load` takes. data: the built-in data's name, where the source brings none.
+    source: what `load` takes. data: None for the source's own, "digits", or a path to the
+    user's. fidelity: score agreement with the original instead of the task's own metric.
     tokens, seed: the calibration draw from the training split.
-    dtype: of the model's weights. revision: fixes the source (a hash of its weights).
+    dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
+    of the weights and of the data). python: the version that wrote this; the standard
+    library's text, which gpt2-code reads, differs between versions.
     """
 
     source: str
     plan: MergePlan
     data: str | None = None
+    fidelity: bool = False
     tokens: int = 10_000
     seed: int = 0
     dtype: str = "float32"
     revision: str | None = None
+    data_revision: str | None = None
+    python: str | None = None
 
     def __post_init__(self) -> None:
         if self.tokens < 2:

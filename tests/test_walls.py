@@ -16,7 +16,7 @@ PURE = (
     "reporting.figures",
 )
 # A demo's training scripts are run, never imported: they stand on the whole package.
-SCRIPTS = ("train.py", "training.py")
+SCRIPTS = ("train.py", "training.py", "describe.py")
 MODULES = sorted(path for path in CORE.rglob("*.py") if path.name not in SCRIPTS)
 
 

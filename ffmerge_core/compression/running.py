@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ffmerge_core.analysis.features import Features, calibrate
@@ -73,7 +74,9 @@ def run(
     """
     with measured() as cost:
         with cost.step("load"):
-            model = model or load(recipe.source, task=recipe.data, report=_part(report, 0))
+            model = model or load(
+                recipe.source, task=recipe.data, report=_part(report, 0), fidelity=recipe.fidelity
+            )
         _check_source(recipe, model)
         recipe.plan.check(model.sublayers)
         if recipe.plan.method != "permute":
@@ -89,7 +92,7 @@ def run(
             before = before or evaluate(model, "validation", _part(report, 3))
             after = evaluate(merged, "validation", _part(report, 4))
     return RunResult(
-        recipe=recipe,
+        recipe=fixed(recipe, model),
         original=model,
         merged=merged,
         before=before,
@@ -98,6 +101,16 @@ def run(
         seconds=cost.seconds,
         peak_memory=cost.peak_memory,
         versions=versions(),
+    )
+
+
+def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
+    """The recipe with the hashes of the weights and the data that it was carried out on."""
+    return replace(
+        recipe,
+        revision=model.revision,
+        data_revision=model.require_task().revision,
+        python=platform.python_version(),
     )
 
 
@@ -124,6 +137,15 @@ def _check_source(recipe: Recipe, model: LoadedModel) -> None:
             f"{recipe.source} holds other weights now (revision {model.revision[:12]}) than when "
             f"this recipe was written ({recipe.revision[:12]}). Restore them, or take the recipe's "
             "revision out to run it on these."
+        )
+    task = model.require_task()
+    if recipe.data_revision is not None and recipe.data_revision != task.revision:
+        here, there = platform.python_version(), recipe.python
+        cause = f" It was written under Python {there}; this is {here}." if here != there else ""
+        raise PlanError(
+            f"{task.data} says something else now (revision {task.revision[:12]}) than when this "
+            f"recipe was written ({recipe.data_revision[:12]}).{cause} Restore it, or take the "
+            "recipe's data_revision out to run it on this."
         )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ffmerge_core.tasks.task import Task
 
 PREFIX = "demo:"
-_NAMES = ("vit-digits",)
+_NAMES = ("vit-digits", "gpt2-code", "marian-en-fr")
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Card:
-    """A demo as its training script described it.
+    """A demo as its training script described it and `demos.describe` measured it.
 
-    data_licence, weights_licence: names. splits: examples in each. training_seconds: wall
-    time on the machine that trained it. weights_sha256: of weights.safetensors.
-    revision: what `LoadedModel.revision` is once they are loaded.
-    weight_bytes: memory of the loaded weights.
+    kind, metric: the task's. data_licence, weights_licence: names. splits: how many of
+    `unit` ("images") are in each. data_revision: SHA-256 of the data; where the text comes
+    with Python, of the Python that trained. training_time: in words, with the clock that
+    measured it. kept: which step or epoch. training_note: what else the command does not say.
+    weights_sha256: of weights.safetensors. revision: what `LoadedModel.revision` is once they
+    are loaded. weight_bytes: memory of the loaded weights.
     anatomy: parts, which add up to n_parameters. sublayers: each as `FFSublayer.to_dict()`.
     validation, test: the untouched model's `Evaluation.summary()` on that split.
     """
@@ -48,16 +50,20 @@ class Card:
     name: str
     title: str
     description: str
+    kind: str
     family: str
     data: str
     data_licence: str
+    data_revision: str
     weights_licence: str
     splits: Mapping[str, int]
+    unit: str
     metric: str
     training_command: str
-    training_seconds: float
+    training_time: str
+    training_note: str
     seed: int
-    epoch: int
+    kept: str
     versions: Mapping[str, str]
     weights_sha256: str
     revision: str
@@ -93,7 +99,7 @@ def card(name: str) -> Card:
 
     Raises `SourceError` for an unknown demo or a damaged card.
     """
-    path = files(__name__) / _package(name) / "card.json"
+    path = files(__name__) / package(name) / "card.json"
     try:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -109,11 +115,12 @@ def load(name: str) -> tuple[nn.Module, Task]:
     name: with or without its prefix. Raises `SourceError` for an unknown demo or damaged
     weights.
     """
-    package = import_module(f"{__name__}.{_package(name)}.model")
-    return cast("tuple[nn.Module, Task]", package.load())
+    module = import_module(f"{__name__}.{package(name)}.model")
+    return cast("tuple[nn.Module, Task]", module.load())
 
 
-def _package(name: str) -> str:
+def package(name: str) -> str:
+    """The folder of a demo. Raises `SourceError` for an unknown one."""
     bare = name.removeprefix(PREFIX)
     if bare not in _NAMES:
         known = ", ".join(PREFIX + each for each in _NAMES)

@@ -104,7 +104,7 @@ class ImageClassification:
         digest = sha256(f"{self.classes} {self.mean} {self.std} {self.fit}".encode())
         for split in get_args(Split):
             for tensor in (self.splits[split].images, self.splits[split].labels):
-                digest.update(memoryview(tensor.contiguous().view(torch.uint8).numpy()))
+                digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
     def size(self, split: Split) -> int:
@@ -158,7 +158,7 @@ class ImageClassification:
                 Measure.ratio(self.metric, torch.cat(scores).numpy()),
                 Measure.ratio(LOSS, torch.cat(losses).numpy()),
             ],
-            torch.cat(predictions).numpy(),
+            torch.cat(predictions).tolist(),
         )
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ it), "validation" (every choice), "test" (reported results only).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from ffmerge_core.progress import Report, silent
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ffmerge_core.tasks.evaluation import Evaluation
 
 Split = Literal["train", "validation", "test"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Task(Protocol):
     def examples(self) -> str: ...
 
     def size(self, split: Split) -> int:
-        """Examples in a split."""
+        """Examples that `evaluate` scores of a split."""
 
     def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
         """The training split once, in an order drawn from `seed`, a batch at a time."""
@@ -67,6 +69,13 @@ class Task(Protocol):
 
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """Score `model` (left in the mode it came in) on every example of the split."""
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last perhaps shorter."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Modules go to a split by a hash of their dotted name, so that a module is in the same split
 under every version of Python. What the modules say differs between versions: a result holds
-for one `corpus_hash`.
+for one data revision.
 """
 
 from __future__ import annotations
@@ -80,15 +80,6 @@ def modules() -> tuple[Module, ...]:
 def of_split(split: Split) -> tuple[Module, ...]:
     """A split's modules, by name."""
     return tuple(module for module in modules() if split_of(module.name) == split)
-
-
-def corpus_hash() -> str:
-    """SHA-256 over every module's name and text: what a result's text was."""
-    digest = hashlib.sha256()
-    for module in modules():
-        content = hashlib.sha256(module.text.encode()).hexdigest()
-        digest.update(f"{module.name} {content}\n".encode())
-    return digest.hexdigest()
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Module]) -> Tensor:

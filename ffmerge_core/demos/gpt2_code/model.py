@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_model
 from tokenizers import Tokenizer
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from ffmerge_core.errors import SourceError
+from ffmerge_core.demos.files import read_tokenizer, with_weights
+from ffmerge_core.demos.gpt2_code.data import END_OF_TEXT, of_split
+from ffmerge_core.tasks.language_modeling import LanguageModeling
 
 FOLDER = Path(__file__).parent
-WEIGHTS = "weights.safetensors"
-TOKENIZER = "tokenizer.json"
 VOCABULARY = 2048
 CONTEXT = 256  # tokens
 
@@ -43,28 +41,28 @@ def build() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-def load_tokenizer(folder: Path = FOLDER) -> Tokenizer:
-    """Byte-level BPE of 2,048 tokens: any text goes in, and comes out as it was.
+def load(folder: Path = FOLDER) -> tuple[GPT2LMHeadModel, LanguageModeling]:
+    """The trained model, fp32, in evaluation mode, and its task.
 
-    Raises `SourceError` if it is absent or damaged.
+    Raises `SourceError` if a file is damaged.
     """
-    try:
-        return Tokenizer.from_str((folder / TOKENIZER).read_text("utf-8"))
-    # tokenizers raises nothing narrower for a damaged file.
-    except Exception as error:
-        raise SourceError(
-            f"The tokenizer of demo:gpt2-code cannot be read ({error}). Install the package again."
-        ) from error
+    return with_weights(build(), folder), code_task(read_tokenizer(folder))
 
 
-def load(folder: Path = FOLDER) -> GPT2LMHeadModel:
-    """The trained model, fp32, in evaluation mode. Raises `SourceError` if damaged."""
-    model = build()
-    try:
-        load_model(model, folder / WEIGHTS)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise SourceError(
-            f"The weights of demo:gpt2-code cannot be read ({error}). Install the package again."
-        ) from error
-    model.train(False)
-    return model
+def code_task(tokenizer: Tokenizer) -> LanguageModeling:
+    """The standard library's modules as a task. tokenizer: byte-level BPE of 2,048 tokens."""
+    return LanguageModeling(
+        data="standard library",
+        tokenizer=PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=tokenizer,
+            bos_token=END_OF_TEXT,
+            eos_token=END_OF_TEXT,
+            model_max_length=CONTEXT,
+            clean_up_tokenization_spaces=False,
+        ),
+        texts={
+            split: tuple(module.text for module in of_split(split))
+            for split in ("train", "validation", "test")
+        },
+        context=CONTEXT,
+    )

@@ -12,13 +12,11 @@ where memory is slow to get makes a step several times faster.
 
 from __future__ import annotations
 
-import argparse
-import math
 import platform
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -26,39 +24,20 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
-from ffmerge_core.demos.gpt2_code.data import END_OF_TEXT, corpus_hash, encode, of_split
-from ffmerge_core.demos.gpt2_code.model import (
-    CONTEXT,
-    FOLDER,
-    TOKENIZER,
-    VOCABULARY,
-    build,
-    load,
-    load_tokenizer,
-)
-from ffmerge_core.demos.gpt2_code.scoring import STRIDE, score
-from ffmerge_core.demos.gpt2_code.training import (
-    Training,
-    describe,
-    export,
-    replace,
-    sublayer,
-    write_card,
-)
-from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.demos.describe import describe, in_words
+from ffmerge_core.demos.files import TOKENIZER, read_tokenizer
+from ffmerge_core.demos.gpt2_code.data import END_OF_TEXT, encode, of_split
+from ffmerge_core.demos.gpt2_code.model import CONTEXT, FOLDER, VOCABULARY, build, code_task
+from ffmerge_core.demos.gpt2_code.training import Training, export, replace, training_options
 from ffmerge_core.tasks.task import Split
 
-SEED = 0
 STEPS = 1200
 DECAY = 200  # steps, the last ones, over which the learning rate falls to zero
 BATCH_SIZE = 8  # sequences of 256 tokens
 MUON_RATE, ADAM_RATE = 0.02, 0.004
-CHECKED_TOKENS = 32_768  # of the validation split, while training
-QUICK_TOKENS = 16_384  # of the test split, for the card's quick check
 # A word with the one sign or space before it; up to three digits; other signs with the
 # blanks after them, so that ":\n" and an indentation make one token; blanks.
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+\s*|\s+"
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def train_tokenizer() -> Tokenizer:
@@ -106,52 +85,18 @@ def train(
         logits = model(windows[:, :-1]).logits
         return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
-    validation = encode(tokenizer, of_split("validation"))[:CHECKED_TOKENS]
-    n_bytes = len(tokenizer.decode(validation.tolist()).encode())
+    task = code_task(tokenizer)
 
     def bits_per_byte() -> float:
-        return score(model, validation, n_bytes, stride=CONTEXT).bits_per_byte
+        return task.evaluate(model, "validation").others["bits per byte"].value
 
     training.run(steps, decay, loss_of, bits_per_byte, folder, partial(print, flush=True))
     return training
 
 
-def scored(model: GPT2LMHeadModel, tokenizer: Tokenizer, split: Split) -> dict[str, Any]:
-    """A whole split's figures for the card."""
-    texts = of_split(split)
-    n_bytes = sum(module.n_bytes for module in texts)
-    result = score(model, encode(tokenizer, texts), n_bytes)
-    return {
-        "split": split,
-        "metric": "bits per byte",
-        "value": result.bits_per_byte,
-        "loss": math.log(result.perplexity),
-        "perplexity": result.perplexity,
-        "n_tokens": result.n_tokens,
-        "n_bytes": result.n_bytes,
-    }
-
-
-def quick_check(model: GPT2LMHeadModel, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The test split's first tokens: a figure that is measured again in seconds."""
-    ids = encode(tokenizer, of_split("test"))[:QUICK_TOKENS]
-    n_bytes = len(tokenizer.decode(ids.tolist()).encode())
-    return {"tokens": len(ids), "value": score(model, ids, n_bytes).bits_per_byte}
-
-
-def describe_split(tokenizer: Tokenizer, split: Split) -> dict[str, int]:
-    texts = of_split(split)
-    return {
-        "files": len(texts),
-        "bytes": sum(module.n_bytes for module in texts),
-        "tokens": len(encode(tokenizer, texts)),
-    }
-
-
-def card(
-    training: Training[GPT2LMHeadModel], tokenizer: Tokenizer, command: str, seed: int
-) -> dict[str, Any]:
-    """What a first page says of the demo, its figures left out."""
+def told(training: Training[GPT2LMHeadModel], command: str, seed: int) -> dict[str, Any]:
+    """What the card says that its weights do not."""
+    packages = ("torch", "transformers", "tokenizers")
     return {
         "name": "gpt2-code",
         "title": "GPT-2 on Python source",
@@ -159,99 +104,39 @@ def card(
             "A 12-block GPT-2 of width 128 that continues Python code, trained on the standard "
             "library's own source."
         ),
-        "family": "transformers GPT-2",
         "data": (
             "The .py files of the Python standard library, its tests left out, as they come with "
             "the running Python; modules are put into splits by a hash of their dotted name"
         ),
         "data_licence": "Python Software Foundation License Version 2",
         "weights_licence": "MIT",
-        "corpus_hash": corpus_hash(),
-        "splits": {split: describe_split(tokenizer, split) for split in _SPLITS},
-        "metric": "bits per byte",
-        "scoring": (
-            f"windows of {CONTEXT} tokens moved by {STRIDE} over the split's files, joined by name "
-            "with one end-of-text token before each; every token after the first is scored once, "
-            "end-of-text included, and the bits are divided by the files' raw UTF-8 bytes"
-        ),
+        "splits": {split: len(of_split(split)) for split in get_args(Split)},
+        "unit": "modules",
         "training_command": command,
-        "training_cpu_seconds": round(training.cpu_seconds),
+        "training_time": f"{training.cpu_seconds / 60:.0f} minutes of CPU time on two threads",
+        "training_note": "",
         "seed": seed,
-        "step": training.best_step,
-        "versions": {
-            "python": platform.python_version(),
-            **{each: version(each) for each in ("torch", "transformers", "tokenizers")},
-        },
-        **describe(training.model, _part, _sublayers(training.model)),
+        "kept": f"step {training.best_step} kept",
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
     }
 
 
-def _sublayers(model: GPT2LMHeadModel) -> list[FFSublayer]:
-    return [
-        sublayer(
-            model,
-            f"decoder.{index}",
-            f"transformer.h.{index}.attn",
-            f"transformer.h.{index}.mlp.c_fc",
-            f"transformer.h.{index}.mlp.c_proj",
-            "gelu_tanh",
-        )
-        for index in range(model.config.n_layer)
-    ]
-
-
-def _part(parameter: str) -> str:
-    for piece, part in (
-        (".mlp.", "FF"),
-        (".attn.", "attention"),
-        (".ln_", "norms"),
-        (".wte.", "embeddings"),
-        (".wpe.", "embeddings"),
-    ):
-        if piece in parameter:
-            return part
-    raise ValueError(f"{parameter} belongs to no known part of the model.")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the code demo; write weights and card.")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
-    parser.add_argument("--work", type=Path, help="folder for checkpoints; --out unless given")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--decay", type=int, default=DECAY, help="steps, the last ones")
-    parser.add_argument("--seed", type=int, default=SEED)
-    options = parser.parse_args()
-
+    options = training_options("Train the code demo; write weights and card.", FOLDER, STEPS, DECAY)
     torch.set_num_threads(2)
-    work = options.work or options.out
-    for folder in (options.out, work):
-        folder.mkdir(parents=True, exist_ok=True)
     if not (options.out / TOKENIZER).exists():
         text = train_tokenizer().to_str(pretty=True)
         replace(options.out / TOKENIZER, lambda path: path.write_text(text, "utf-8"))
-    tokenizer = load_tokenizer(options.out)
+    tokenizer = read_tokenizer(options.out)
 
-    training = train(work, tokenizer, options.steps, options.decay, options.seed)
-    before = quick_check(training.model, tokenizer)["value"]
-    digest = export(training.model, options.out)
-    model = load(options.out)
+    training = train(options.work, tokenizer, options.steps, options.decay, options.seed)
+    export(training.model, options.out)
     command = (
         "python -m ffmerge_core.demos.gpt2_code.train "
         f"--steps {options.steps} --decay {options.decay} --seed {options.seed}"
     )
-    described = {
-        **card(training, tokenizer, command, options.seed),
-        "weights_sha256": digest,
-        "validation": scored(model, tokenizer, "validation"),
-        "test": scored(model, tokenizer, "test"),
-        "quick_check": quick_check(model, tokenizer),
-    }
-    write_card(options.out, described)
-    print(
-        f"step {training.best_step} kept: validation {described['validation']['value']:.4f} bits "
-        f"per byte, test {described['test']['value']:.4f}; quick check "
-        f"{described['quick_check']['value']:.6f}, {before:.6f} before half precision"
-    )
+    card = describe("gpt2-code", options.out, told(training, command, options.seed))
+    print(in_words(card))
 
 
 if __name__ == "__main__":

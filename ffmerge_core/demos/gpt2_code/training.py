@@ -5,13 +5,12 @@ The text demos (this one and marian-en-fr) share it.
 
 from __future__ import annotations
 
+import argparse
 import copy
-import hashlib
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,8 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_file, save_model
 from torch import Tensor, nn
 
+from ffmerge_core.demos.files import WEIGHTS
 from ffmerge_core.demos.gpt2_code.muon import Muon
-from ffmerge_core.models.sublayers import FFSublayer, Slot
 
 WARM_UP = 50  # steps
 WEIGHT_DECAY = 0.1
@@ -29,7 +28,6 @@ GRADIENT_NORM = 1.0
 STEPS_A_CHECK = 100
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
-WEIGHTS = "weights.safetensors"
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -168,54 +166,25 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def describe(
-    model: nn.Module, part_of: Callable[[str], str], sublayers: Sequence[FFSublayer]
-) -> dict[str, Any]:
-    """The card's view of the model: parameter counts by part, and every FF sublayer.
-
-    part_of: a parameter's name → the part of the model that it belongs to.
-    """
-    parts = dict.fromkeys(("FF", "attention", "embeddings", "norms"), 0)
-    for name, parameter in model.named_parameters():
-        parts[part_of(name)] += parameter.numel()
-    return {
-        "n_parameters": sum(parts.values()),
-        "weight_bytes": sum(each.numel() * each.itemsize for each in model.parameters()),
-        "d_model": sublayers[0].d_model,
-        "anatomy": [{"part": part, "n_parameters": count} for part, count in parts.items()],
-        "sublayers": [each.to_dict() for each in sublayers],
-    }
+def training_options(about: str, folder: Path, steps: int, decay: int) -> argparse.Namespace:
+    """What a training script is asked on the command line; makes its folders."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--out", type=Path, default=folder, help="folder to write to")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints; --out unless given")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--decay", type=int, default=decay, help="steps, the last ones")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.work = options.work or options.out
+    for each in (options.out, options.work):
+        each.mkdir(parents=True, exist_ok=True)
+    return options
 
 
-def sublayer(
-    model: nn.Module, name: str, attention: str, w_in: str, w_out: str, activation: str
-) -> FFSublayer:
-    """An FF sublayer with biases and no gate, from the paths of its modules."""
-    owned = [each for path in (w_in, w_out) for each in model.get_submodule(path).parameters()]
-    (d_ff,) = model.get_submodule(w_in).get_parameter("bias").shape
-    (d_model,) = model.get_submodule(w_out).get_parameter("bias").shape
-    return FFSublayer(
-        name=name,
-        attention=attention,
-        w_in=Slot(w_in),
-        w_out=Slot(w_out),
-        d_model=d_model,
-        d_ff=d_ff,
-        activation=activation,
-        n_parameters=sum(each.numel() for each in owned),
-    )
-
-
-def export(model: nn.Module, folder: Path) -> str:
-    """Write the model's weights in half precision; their SHA-256."""
+def export(model: nn.Module, folder: Path) -> None:
+    """Write the model's weights in half precision."""
     halved = copy.deepcopy(model).half()
     replace(folder / WEIGHTS, lambda path: save_model(halved, str(path)))
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-
-
-def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    replace(folder / "card.json", lambda path: path.write_text(text, "utf-8"))
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

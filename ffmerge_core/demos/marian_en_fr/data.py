@@ -7,7 +7,10 @@ versions of Babel and num2words are: it is made from its own seed when it is ask
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import overload
 
 from ffmerge_core.demos.marian_en_fr.clauses import CLAUSES, TEXTS
 from ffmerge_core.demos.marian_en_fr.values import Both, Values
@@ -51,6 +54,28 @@ def pairs(split: Split, count: int | None = None) -> list[Pair]:
     return [pair(split, index) for index in range(SIZES[split] if count is None else count)]
 
 
+class Sentences(Sequence[tuple[str, str]]):
+    """A split's (English, French) sentences, each made when it is asked for."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return SIZES[self._split]
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, str]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | Sequence[tuple[str, str]]:
+        chosen = range(len(self))[index]
+        if isinstance(chosen, int):
+            made = pair(self._split, chosen)
+            return made.english, made.french
+        return [self[each] for each in chosen]
+
+
+@cache
 def corpus_hash() -> str:
     """SHA-256 of the validation and test sentences and the first thousand training ones.
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_model
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import MarianConfig, MarianMTModel
+from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 
-from ffmerge_core.errors import SourceError
+from ffmerge_core.demos.files import read_tokenizer, with_weights
+from ffmerge_core.demos.marian_en_fr.data import Sentences, corpus_hash
+from ffmerge_core.tasks.translation import Translation
 
 FOLDER = Path(__file__).parent
-WEIGHTS = "weights.safetensors"
-TOKENIZER = "tokenizer.json"
 PAD, END = "<pad>", "</s>"
 PAD_ID, END_ID = 0, 1
 VOCABULARY = 2048
@@ -53,32 +50,29 @@ def build() -> MarianMTModel:
     return MarianMTModel(config)
 
 
-def load_tokenizer(folder: Path = FOLDER) -> Tokenizer:
-    """Byte-level BPE shared by both languages, digits apart; puts the end after a text.
+def load(folder: Path = FOLDER) -> tuple[MarianMTModel, Translation]:
+    """The trained model, fp32, in evaluation mode, and its task.
 
-    Raises `SourceError` if it is absent or damaged.
+    Raises `SourceError` if a file is damaged.
     """
-    try:
-        return Tokenizer.from_str((folder / TOKENIZER).read_text("utf-8"))
-    # tokenizers raises nothing narrower for a damaged file.
-    except Exception as error:
-        raise SourceError(
-            f"The tokenizer of demo:marian-en-fr cannot be read ({error}). Install the package "
-            "again."
-        ) from error
+    return with_weights(build(), folder), sentences_task(read_tokenizer(folder))
 
 
-def load(folder: Path = FOLDER) -> MarianMTModel:
-    """The trained model, fp32, in evaluation mode. Raises `SourceError` if damaged."""
-    model = build()
-    try:
-        load_model(model, folder / WEIGHTS)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise SourceError(
-            f"The weights of demo:marian-en-fr cannot be read ({error}). Install the package again."
-        ) from error
-    model.train(False)
-    return model
+def sentences_task(tokenizer: Tokenizer) -> Translation:
+    """The sentences as a task. tokenizer: byte-level BPE of both languages, digits apart."""
+    return Translation(
+        data="CLDR sentences",
+        tokenizer=PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=tokenizer,
+            pad_token=PAD,
+            eos_token=END,
+            model_max_length=LONGEST,
+            clean_up_tokenization_spaces=False,
+        ),
+        pairs={split: Sentences(split) for split in ("train", "validation", "test")},
+        longest=LONGEST,
+        digest=corpus_hash(),
+    )
 
 
 def encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Tensor:
@@ -86,28 +80,3 @@ def encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Tensor:
     tokenizer.enable_padding(pad_id=PAD_ID, pad_token=PAD)
     tokenizer.enable_truncation(LONGEST)
     return torch.tensor([each.ids for each in tokenizer.encode_batch(list(sentences))])
-
-
-@torch.inference_mode()
-def translate(
-    model: MarianMTModel, tokenizer: Tokenizer, sentences: Sequence[str], batch_size: int = 50
-) -> list[str]:
-    """Greedy translations, in the order of the sentences. model: in evaluation mode."""
-    # Sentences of like length go together: little padding, and few stragglers.
-    order = sorted(range(len(sentences)), key=lambda index: len(sentences[index]))
-    translated = [""] * len(sentences)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        source = encode(tokenizer, [sentences[index] for index in chosen])
-        ids = model.generate(  # type: ignore[misc]
-            input_ids=source,
-            attention_mask=source != PAD_ID,
-            max_new_tokens=LONGEST - 1,
-            num_beams=1,
-            do_sample=False,
-        )
-        for index, text in zip(
-            chosen, tokenizer.decode_batch(cast(Tensor, ids).tolist()), strict=True
-        ):
-            translated[index] = text.strip()
-    return translated

@@ -9,7 +9,6 @@ Stopped and started again with the same --out, it goes on from its last checkpoi
 
 from __future__ import annotations
 
-import argparse
 import platform
 from collections.abc import Sequence
 from functools import partial
@@ -17,40 +16,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sacrebleu
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MarianMTModel
 
-from ffmerge_core.demos.gpt2_code.training import (
-    Training,
-    describe,
-    export,
-    replace,
-    sublayer,
-    write_card,
-)
-from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, corpus_hash, pairs
+from ffmerge_core.demos.describe import describe, in_words
+from ffmerge_core.demos.files import TOKENIZER, read_tokenizer
+from ffmerge_core.demos.gpt2_code.training import Training, export, replace, training_options
+from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, pairs
 from ffmerge_core.demos.marian_en_fr.model import (
     END,
     END_ID,
     FOLDER,
     PAD,
     PAD_ID,
-    TOKENIZER,
     VOCABULARY,
     build,
     encode,
-    load,
-    load_tokenizer,
-    translate,
 )
-from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.tasks.task import Split
 
-SEED = 0
 # Many more steps would bring the score so close to 100 that a merge had little to show.
 STEPS = 630
 DECAY = 130  # steps, the last ones, over which the learning rate falls to zero
@@ -58,7 +44,6 @@ BATCH_SIZE = 64  # pairs of sentences
 BATCHES_A_BUCKET = 50
 MUON_RATE, ADAM_RATE = 0.02, 0.004
 CHECKED_PAIRS = 200  # of the validation split, while training
-QUICK_PAIRS = 50  # of the test split, for the card's quick check
 
 
 def train_tokenizer(sentences: Sequence[Pair]) -> Tokenizer:
@@ -143,31 +128,8 @@ def train(
     return training
 
 
-def scored(
-    model: MarianMTModel, tokenizer: Tokenizer, split: Split, count: int | None = None
-) -> dict[str, Any]:
-    """A split's figures for the card, or those of its first `count` sentences; greedy."""
-    sentences = pairs(split, count)
-    hypotheses = translate(model, tokenizer, [each.english for each in sentences])
-    references = [[each.french for each in sentences]]
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
-    value = bleu.corpus_score(hypotheses, references).score
-    chrf_value = chrf.corpus_score(hypotheses, references).score
-    exact = sum(said == each.french for said, each in zip(hypotheses, sentences, strict=True))
-    return {
-        "split": split,
-        "metric": "BLEU",
-        "value": value,
-        "chrf": chrf_value,
-        "exact": exact / len(sentences),
-        "n": len(sentences),
-        "signature": str(bleu.get_signature()),
-        "chrf_signature": str(chrf.get_signature()),
-    }
-
-
-def card(training: Training[MarianMTModel], command: str, seed: int) -> dict[str, Any]:
-    """What a first page says of the demo, its figures left out."""
+def told(training: Training[MarianMTModel], command: str, seed: int) -> dict[str, Any]:
+    """What the card says that its weights do not."""
     packages = ("torch", "transformers", "tokenizers", "babel", "num2words", "sacrebleu")
     return {
         "name": "marian-en-fr",
@@ -176,7 +138,6 @@ def card(training: Training[MarianMTModel], command: str, seed: int) -> dict[str
             "A 6+6-layer encoder-decoder of width 96 that translates short English sentences full "
             "of dates, amounts, measures and names into French."
         ),
-        "family": "transformers Marian",
         "data": (
             "Sentences from templates, filled with the Unicode CLDR's dates, times, units, "
             "currencies, territories and languages by way of Babel, and with num2words' numbers "
@@ -186,92 +147,36 @@ def card(training: Training[MarianMTModel], command: str, seed: int) -> dict[str
             "Unicode License v3 (CLDR); numbers in words written by num2words (LGPL); templates MIT"
         ),
         "weights_licence": "MIT",
-        "corpus_hash": corpus_hash(),
-        "splits": {split: {"sentences": size} for split, size in SIZES.items()},
-        "metric": "BLEU",
+        "splits": dict(SIZES),
+        "unit": "sentence pairs",
         "training_command": command,
-        "training_cpu_seconds": round(training.cpu_seconds),
+        "training_time": f"{training.cpu_seconds / 60:.0f} minutes of CPU time on one thread",
+        "training_note": "",
         "seed": seed,
-        "step": training.best_step,
-        "versions": {
-            "python": platform.python_version(),
-            **{each: version(each) for each in packages},
-        },
-        **describe(training.model, _part, _sublayers(training.model)),
+        "kept": f"step {training.best_step} kept",
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
     }
 
 
-def _sublayers(model: MarianMTModel) -> list[FFSublayer]:
-    return [
-        sublayer(
-            model,
-            f"{stack}.{index}",
-            f"model.{stack}.layers.{index}.self_attn",
-            f"model.{stack}.layers.{index}.fc1",
-            f"model.{stack}.layers.{index}.fc2",
-            "silu",
-        )
-        for stack, count in (
-            ("encoder", model.config.encoder_layers),
-            ("decoder", model.config.decoder_layers),
-        )
-        for index in range(count)
-    ]
-
-
-def _part(parameter: str) -> str:
-    for piece, part in (
-        ("layer_norm.", "norms"),
-        (".fc", "FF"),
-        ("_attn.", "attention"),
-        (".shared.", "embeddings"),
-        (".embed_positions.", "embeddings"),
-    ):
-        if piece in parameter:
-            return part
-    raise ValueError(f"{parameter} belongs to no known part of the model.")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the translator; write weights and card.")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
-    parser.add_argument("--work", type=Path, help="folder for checkpoints; --out unless given")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--decay", type=int, default=DECAY, help="steps, the last ones")
-    parser.add_argument("--seed", type=int, default=SEED)
-    options = parser.parse_args()
-
+    options = training_options(
+        "Train the translator; write weights and card.", FOLDER, STEPS, DECAY
+    )
     torch.set_num_threads(1)
-    work = options.work or options.out
-    for folder in (options.out, work):
-        folder.mkdir(parents=True, exist_ok=True)
     sentences = pairs("train")
     if not (options.out / TOKENIZER).exists():
         text = train_tokenizer(sentences).to_str(pretty=True)
         replace(options.out / TOKENIZER, lambda path: path.write_text(text, "utf-8"))
-    tokenizer = load_tokenizer(options.out)
+    tokenizer = read_tokenizer(options.out)
 
-    training = train(work, tokenizer, sentences, options.steps, options.decay, options.seed)
-    before = scored(training.model, tokenizer, "test", QUICK_PAIRS)["value"]
-    digest = export(training.model, options.out)
-    model = load(options.out)
+    training = train(options.work, tokenizer, sentences, options.steps, options.decay, options.seed)
+    export(training.model, options.out)
     command = (
         "python -m ffmerge_core.demos.marian_en_fr.train "
         f"--steps {options.steps} --decay {options.decay} --seed {options.seed}"
     )
-    described = {
-        **card(training, command, options.seed),
-        "weights_sha256": digest,
-        "validation": scored(model, tokenizer, "validation"),
-        "test": scored(model, tokenizer, "test"),
-        "quick_check": scored(model, tokenizer, "test", QUICK_PAIRS),
-    }
-    write_card(options.out, described)
-    print(
-        f"step {training.best_step} kept: validation BLEU {described['validation']['value']:.2f}, "
-        f"test {described['test']['value']:.2f}; quick check "
-        f"{described['quick_check']['value']:.4f}, {before:.4f} before half precision"
-    )
+    card = describe("marian-en-fr", options.out, told(training, command, options.seed))
+    print(in_words(card))
 
 
 if __name__ == "__main__":

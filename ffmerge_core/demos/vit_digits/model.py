@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from ffmerge_core.demos.files import with_weights
 from ffmerge_core.demos.vit_digits.data import digits_task
-from ffmerge_core.errors import SourceError
 from ffmerge_core.tasks.image_classification import ImageClassification
 
 FOLDER = Path(__file__).parent
-WEIGHTS = "weights.safetensors"
 
 
 def build() -> nn.Module:
@@ -34,13 +31,6 @@ def build() -> nn.Module:
     return model
 
 
-def load() -> tuple[nn.Module, ImageClassification]:
+def load(folder: Path = FOLDER) -> tuple[nn.Module, ImageClassification]:
     """The trained model, in evaluation mode, and its task. Raises `SourceError` if damaged."""
-    model = build()
-    try:
-        model.load_state_dict(load_file(FOLDER / WEIGHTS))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise SourceError(
-            f"The weights of demo:vit-digits cannot be read ({error}). Install the package again."
-        ) from error
-    return model.eval(), digits_task()
+    return with_weights(build(), folder), digits_task()

@@ -1,0 +1,291 @@
+"""Language modelling: documents in three splits, perplexity per token and bits per byte.
+
+A split is one stream of tokens: its documents in order, an end-of-text token before each.
+It is scored as transformers' guide to perplexity has it, by a window that moves by half its
+length: every token but the first is scored once, with half a window or more before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ffmerge_core.errors import DataError
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.outputs import logits_of
+from ffmerge_core.tasks.task import Batch, Split, batches, eval_mode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
+
+STACK = "decoder"
+# Windows of the validation split that are scored, evenly spread: choices want an answer soon.
+QUICK_WINDOWS = 256
+# Bounds the memory of the logits: at 50,000 words and float32 they take 0.8 GB.
+_TOKENS_A_BATCH = 4096
+_WINDOWS_A_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Stream:
+    """ids: (n_tokens,) int64. n_bytes: (n_tokens,) float64, of the text that each stands for."""
+
+    ids: Tensor
+    n_bytes: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tokens [start, stop) of a stream predict [start + 1, stop + 1), the last `n_scored` count."""
+
+    start: int
+    stop: int
+    n_scored: int
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModeling:
+    """A `Task` (tasks/task.py) for models that take token ids and return `.logits`.
+
+    tokenizer: transformers' (a fast one tells where each token's text is). texts: documents
+    by split. context: tokens that the model sees at once.
+    """
+
+    data: str
+    tokenizer: Tokenizer
+    texts: Mapping[Split, Sequence[str]]
+    context: int
+    _streams: dict[Split, Stream] = field(default_factory=dict, repr=False)
+
+    kind = "language-modeling"
+    metric = "perplexity"
+    examples = "windows"
+
+    def __post_init__(self) -> None:
+        for split in get_args(Split):
+            if not any(self.texts.get(split, ())):
+                raise DataError(f"The {split} split of {self.data} has no text.")
+        if self.context < 4:
+            raise DataError(f"A context of {self.context} tokens was found; 4 or more are needed.")
+
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 of every document, split by split."""
+        digest = sha256()
+        for split in get_args(Split):
+            for text in self.texts[split]:
+                digest.update(f"{split} {sha256(text.encode()).hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    def size(self, split: Split) -> int:
+        """Windows that a split is scored by."""
+        return len(self.windows(split))
+
+    def calibration(self, seed: int, batch_size: int = _WINDOWS_A_BATCH) -> Iterator[Batch]:
+        """Windows of the training split, one a document before a second of any, in a drawn order.
+
+        Documents are encoded when their turn comes, so a few tokens of a large split are
+        there at once.
+        """
+        for windows in batches(self._training_windows(seed), batch_size):
+            yield self._batch(windows)
+
+    def inputs(self, split: Split) -> Iterator[Batch]:
+        """The windows that `evaluate` scores."""
+        ids = self.stream(split).ids
+        for windows in _batches(self.windows(split)):
+            yield self._batch([ids[window.start : window.stop] for window in windows])
+
+    def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
+        """Perplexity, bits per byte and loss (nats per token) of `model` on a split.
+
+        An example is a window; of the validation split QUICK_WINDOWS, evenly spread, are
+        scored, of the test split all. Raises `DataError` if it cannot run on these tokens or
+        returns logits that are not finite.
+        """
+        stream, windows = self.stream(split), self.windows(split)
+        losses: list[float] = []
+        predictions: list[NDArray[np.int32]] = []
+        with eval_mode(model):
+            for batch in _batches(windows):
+                for window, row, predicted in self._scored(model, stream.ids, batch):
+                    losses.append(float(row[-window.n_scored :].double().sum()))
+                    predictions.append(predicted[-window.n_scored :].int().numpy())
+                seen = sum(window.n_scored for window in windows[: len(losses)])
+                report(
+                    len(losses),
+                    len(windows),
+                    f"windows of the {split} split scored",
+                    {self.metric: math.exp(min(sum(losses) / seen, 700))},
+                )
+        n_tokens = [window.n_scored for window in windows]
+        n_bytes = [
+            stream.n_bytes[window.stop + 1 - window.n_scored : window.stop + 1].sum()
+            for window in windows
+        ]
+        measures = [
+            Measure.exponential(self.metric, losses, n_tokens),
+            Measure.ratio(LOSS, losses, n_tokens),
+            Measure.ratio("bits per byte", np.array(losses) / math.log(2), n_bytes),
+        ]
+        return Evaluation.of(split, measures, predictions, {"scored": self._how(windows, n_bytes)})
+
+    def continue_text(self, model: nn.Module, prompt: str, max_new_tokens: int = 60) -> str:
+        """What the model writes after `prompt`, greedily; the continuation only."""
+        ids = self._encode(prompt).ids
+        room = self.context - max_new_tokens
+        if room < 1:
+            raise DataError(f"The model sees {self.context} tokens; ask for fewer new ones.")
+        given = ids[-room:].unsqueeze(0)
+        generating: Any = model
+        with eval_mode(model), torch.inference_mode():
+            written = generating.generate(
+                input_ids=given,
+                attention_mask=torch.ones_like(given),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                use_cache=True,
+                pad_token_id=self._padding,
+            )
+        text: str = self.tokenizer.decode(written[0, given.shape[1] :], skip_special_tokens=True)
+        return text
+
+    def stream(self, split: Split) -> Stream:
+        """A split's tokens; encoded once."""
+        if split not in self._streams:
+            parts = [self._encode(text) for text in self.texts[split] if text]
+            self._streams[split] = Stream(
+                torch.cat([part.ids for part in parts]),
+                np.concatenate([part.n_bytes for part in parts]),
+            )
+        return self._streams[split]
+
+    def windows(self, split: Split) -> list[Window]:
+        """The windows of a split that are scored."""
+        last = len(self.stream(split).ids) - 1  # the last token is predicted only
+        if last < 1:
+            raise DataError(f"The {split} split of {self.data} has one token; 2 are needed.")
+        stride = self.context // 2
+        starts = range(0, max(1, last - (self.context - stride)), stride)
+        windows = []
+        for start in starts:
+            stop = min(start + self.context, last)
+            known = self.context - stride if start else 0  # scored by the window before
+            windows.append(Window(start, stop, stop - start - known))
+        if split == "validation" and len(windows) > QUICK_WINDOWS:
+            chosen = np.linspace(0, len(windows) - 1, QUICK_WINDOWS).round().astype(int)
+            return [windows[index] for index in chosen]
+        return windows
+
+    @property
+    def _padding(self) -> int:
+        # What stands in masked positions does not matter; any known token will do.
+        return self.tokenizer.pad_token_id or self._separator or 0
+
+    @property
+    def _separator(self) -> int | None:
+        found: int | None = self.tokenizer.eos_token_id
+        return self.tokenizer.bos_token_id if found is None else found
+
+    def _encode(self, text: str) -> Stream:
+        """One document, the separator first."""
+        fast = self.tokenizer.is_fast
+        # verbose: a document may well be longer than the context; it is cut into windows.
+        found = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False
+        )
+        ids = found["input_ids"]
+        if fast:
+            n_bytes = _bytes_by_offset(text, found["offset_mapping"])
+        else:
+            n_bytes = np.full(len(ids), len(text.encode()) / max(len(ids), 1))
+        if self._separator is not None:
+            ids, n_bytes = [self._separator, *ids], np.concatenate([[0.0], n_bytes])
+        return Stream(torch.tensor(ids, dtype=torch.int64), n_bytes)
+
+    def _training_windows(self, seed: int) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        texts = self.texts["train"]
+        left: dict[int, list[Tensor]] = {}
+        waiting = torch.randperm(len(texts), generator=generator).tolist()
+        while waiting:
+            for index in waiting:
+                if index not in left:
+                    windows = torch.split(self._encode(texts[index]).ids, self.context)
+                    order = torch.randperm(len(windows), generator=generator).tolist()
+                    left[index] = [windows[place] for place in order]
+                if left[index]:
+                    yield left[index].pop()
+            waiting = [index for index in waiting if left[index]]
+
+    def _batch(self, windows: Sequence[Tensor]) -> Batch:
+        """Windows side by side, the shorter ones padded at their end."""
+        ids = nn.utils.rnn.pad_sequence(
+            list(windows), batch_first=True, padding_value=self._padding
+        )
+        lengths = torch.tensor([len(window) for window in windows])
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        return Batch(
+            kwargs={"input_ids": ids, "attention_mask": mask.long(), "use_cache": False},
+            masks={STACK: mask},
+        )
+
+    def _scored(
+        self, model: nn.Module, ids: Tensor, windows: Sequence[Window]
+    ) -> Iterator[tuple[Window, Tensor, Tensor]]:
+        """Each window with its losses and its predictions, (tokens,) both."""
+        batch = self._batch([ids[window.start : window.stop] for window in windows])
+        with torch.inference_mode():
+            logits = logits_of(model, batch, self.data)
+            for window, row in zip(windows, logits, strict=True):
+                length = window.stop - window.start
+                target = ids[window.start + 1 : window.stop + 1]
+                if int(target.max()) >= row.shape[-1]:
+                    raise DataError(
+                        f"The tokenizer makes token {int(target.max())}, but the model knows "
+                        f"{row.shape[-1]} tokens. Take the tokenizer that belongs to the model."
+                    )
+                losses = functional.cross_entropy(row[:length].float(), target, reduction="none")
+                yield window, losses, row[:length].argmax(-1)
+
+    def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> str:
+        n_tokens = sum(window.n_scored for window in windows)
+        return (
+            f"{n_tokens:,} tokens of {sum(n_bytes):,.0f} bytes in {len(windows):,} windows of "
+            f"{self.context} tokens moved by {self.context // 2}"
+        )
+
+
+def _batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    longest = max(window.stop - window.start for window in windows)
+    return batches(windows, max(1, _TOKENS_A_BATCH // longest))
+
+
+def _bytes_by_offset(text: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """UTF-8 bytes of each token's text, what no token covers counted to the one after it.
+
+    They add up to the text's: tokens that are parts of one character share its offsets, and
+    the first of them is given its bytes.
+    """
+    if not offsets:
+        return np.zeros(0)
+    sizes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    # A character's UTF-8 length, from its code point.
+    lengths = 1 + (sizes > 0x7F).astype(int) + (sizes > 0x7FF) + (sizes > 0xFFFF)
+    upto = np.concatenate([[0], np.cumsum(lengths)])
+    ends = np.maximum.accumulate(np.array([end for _, end in offsets]))
+    ends[-1] = len(text)
+    return np.diff(upto[ends], prepend=0).astype(np.float64)

@@ -1,0 +1,199 @@
+"""Translation: sentence pairs in three splits; BLEU and chrF by sacrebleu, and the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ffmerge_core.errors import DataError
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.outputs import logits_of
+from ffmerge_core.tasks.task import Batch, Split, batches, eval_mode
+
+if TYPE_CHECKING:
+    from ffmerge_core.tasks.evaluation import Floats
+
+    Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
+
+Pair = tuple[str, str]
+
+# Pairs of the validation split that are scored: choices want an answer soon.
+QUICK_PAIRS = 200
+_PAIRS_A_BATCH = 50
+_IGNORED = -100  # a label that no loss counts, as transformers and torch have it
+
+
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """A `Task` (tasks/task.py) for encoder-decoder models of transformers.
+
+    tokenizer: transformers'. pairs: (source, reference) sentences by split. longest: tokens
+    of a sentence; what is beyond is cut. digest: SHA-256 of the data, where that is known
+    without reading all of it.
+    """
+
+    data: str
+    tokenizer: Tokenizer
+    pairs: Mapping[Split, Sequence[Pair]]
+    longest: int = 192
+    digest: str | None = None
+
+    kind = "translation"
+    metric = "BLEU"
+    examples = "sentences"
+
+    def __post_init__(self) -> None:
+        for split in get_args(Split):
+            if not self.pairs.get(split):
+                raise DataError(f"The {split} split of {self.data} has no sentence pair.")
+
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 of every pair, split by split."""
+        if self.digest is not None:
+            return self.digest
+        digest = sha256()
+        for split in get_args(Split):
+            for source, reference in self.pairs[split]:
+                digest.update(f"{split}\t{source}\t{reference}\n".encode())
+        return digest.hexdigest()
+
+    def size(self, split: Split) -> int:
+        """Sentence pairs that a split is scored by."""
+        return len(self.scored(split))
+
+    def scored(self, split: Split) -> Sequence[Pair]:
+        """The pairs that `evaluate` scores: QUICK_PAIRS of validation, else all."""
+        return self.pairs[split][: QUICK_PAIRS if split == "validation" else None]
+
+    def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
+        """The training split once, in an order drawn from `seed`, a batch at a time."""
+        pairs = self.pairs["train"]
+        order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
+        for chosen in batches(order, batch_size):
+            yield self._batch([pairs[index] for index in chosen])
+
+    def inputs(self, split: Split) -> Iterator[Batch]:
+        """The pairs that `evaluate` scores; the references are the decoder's input."""
+        for pairs in batches(self.scored(split), _PAIRS_A_BATCH):
+            yield self._batch(pairs)
+
+    def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
+        """BLEU and chrF of greedy translations, and the loss of the references (nats per token).
+
+        Raises `DataError` if the model cannot run on these sentences or returns logits that
+        are not finite.
+        """
+        pairs = self.scored(split)
+        said = self.translate(model, [source for source, _ in pairs], report)
+        losses: list[float] = []
+        n_tokens: list[int] = []
+        with eval_mode(model), torch.inference_mode():
+            for batch in self.inputs(split):
+                loss, counted = self._loss(model, batch)
+                losses += loss.sum(1).tolist()
+                n_tokens += counted.sum(1).tolist()
+        measures, notes = _scores(said, [reference for _, reference in pairs])
+        measures.insert(1, Measure.ratio(LOSS, losses, n_tokens))
+        return Evaluation.of(split, measures, said, {"decoding": "greedy", **notes})
+
+    def translate(
+        self, model: nn.Module, sentences: Sequence[str], report: Report = silent
+    ) -> list[str]:
+        """Greedy translations, in the order of the sentences."""
+        # Sentences of like length go together: little padding, and few stragglers.
+        order = sorted(range(len(sentences)), key=lambda index: len(sentences[index]))
+        said = [""] * len(sentences)
+        done = 0
+        with eval_mode(model), torch.inference_mode():
+            for chosen in batches(order, _PAIRS_A_BATCH):
+                texts = self._translated(model, [sentences[index] for index in chosen])
+                for index, text in zip(chosen, texts, strict=True):
+                    said[index] = text
+                done += len(chosen)
+                report(done, len(sentences), "sentences translated")
+        return said
+
+    def _translated(self, model: nn.Module, sentences: Sequence[str]) -> list[str]:
+        source = self._encoded(sentences)
+        generating: Any = model
+        try:
+            ids = generating.generate(
+                **source,
+                # A damaged model need not end a sentence: what is too long is cut.
+                max_new_tokens=min(self.longest, 2 * source["input_ids"].shape[1] + 16),
+                num_beams=1,
+                do_sample=False,
+            )
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"The model could not translate sentences of {self.data}: {error} Take the "
+                "tokenizer that belongs to the model."
+            ) from error
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _encoded(self, sentences: Sequence[str], **role: Any) -> Mapping[str, Tensor]:
+        given: dict[str, Any] = role or {"text": list(sentences)}
+        found = self.tokenizer(
+            **given,
+            padding=True,
+            truncation=True,
+            max_length=self.longest,
+            return_tensors="pt",
+        )
+        return {name: found[name] for name in ("input_ids", "attention_mask")}
+
+    def _batch(self, pairs: Sequence[Pair]) -> Batch:
+        source = self._encoded([source for source, _ in pairs])
+        # An OPUS model's tokenizer has another vocabulary for the target language.
+        target = self._encoded([], text_target=[reference for _, reference in pairs])
+        real = target["attention_mask"].bool()
+        labels = target["input_ids"].masked_fill(~real, _IGNORED)
+        # From the labels the model makes the decoder's input: a start token, then all but the
+        # last. Position j thus reads what stands before label j, and is real where that is.
+        return Batch(
+            kwargs={**source, "labels": labels},
+            masks={"encoder": source["attention_mask"].bool(), "decoder": real},
+        )
+
+    def _loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Nats of each label and whether it counts, (pairs, tokens) both."""
+        labels: Tensor = batch.kwargs["labels"]
+        logits = logits_of(model, batch, self.data).double()
+        losses = functional.cross_entropy(
+            logits.transpose(1, 2), labels, reduction="none", ignore_index=_IGNORED
+        )
+        return losses, labels != _IGNORED
+
+
+def _scores(said: Sequence[str], references: Sequence[str]) -> tuple[list[Measure], dict[str, str]]:
+    """BLEU (Papineni et al., 2002) and chrF (Popović, 2015) by sacrebleu, and their signatures."""
+    import sacrebleu
+
+    measures, notes = [], {}
+    for name, metric in (("BLEU", sacrebleu.BLEU()), ("chrF", sacrebleu.CHRF())):
+        # Both are functions of sums over sentences, which sacrebleu's own resampling uses too.
+        statistics = metric._extract_corpus_statistics(list(said), [list(references)])
+        rows = np.array(statistics, dtype=np.float64)
+        measures.append(Measure(name, rows, _formula(metric)))
+        notes[name] = str(metric.get_signature())
+    return measures, notes
+
+
+def _formula(metric: Any) -> Callable[[Floats], Floats]:
+    def score(sums: Floats) -> Floats:
+        rows = sums.reshape(-1, sums.shape[-1])
+        values = [metric._compute_score_from_stats(row.astype(int).tolist()).score for row in rows]
+        return np.array(values).reshape(sums.shape[:-1])
+
+    return score
