@@ -18,6 +18,7 @@ lint: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.first_page
 
 clean:

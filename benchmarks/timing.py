@@ -42,6 +42,13 @@ def matrix_rate(n: int = 1024) -> float:
     return 2 * n**3 / seconds(lambda: a @ b)
 
 
+def copy_rate(n_bytes: int = 256_000_000) -> float:
+    """Bytes a second of a copy in memory."""
+    source = torch.ones(n_bytes // 4)
+    target = torch.empty_like(source)
+    return n_bytes / seconds(lambda: target.copy_(source))
+
+
 def machine() -> str:
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
