@@ -158,7 +158,8 @@ def _members(name: str, archive: ZipFile) -> Files:
     found: dict[str, ZipInfo] = {}
     for info in archive.infolist():
         member = _checked(info, name)
-        if info.is_dir() or any(_is_junk(part) for part in member.split("/")):
+        is_folder = info.filename.endswith(("/", "\\"))
+        if is_folder or any(_is_junk(part) for part in member.split("/")):
             continue
         if member.lower().endswith(_ARCHIVES):
             raise DataError(
@@ -183,8 +184,8 @@ def _checked(info: ZipInfo, archive: str) -> str:
     parts = name.split("/")
     if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts:
         problem = "has a path that leads out of the archive"
-    elif _UNSHOWN.search(name):
-        problem = "has characters in its name that cannot be shown"
+    elif not name or _UNSHOWN.search(name):
+        problem = "has a name that cannot be shown"
     elif stat.S_ISLNK(info.external_attr >> 16):
         problem = "is a link, not a file"
     elif info.flag_bits & _ENCRYPTED:
@@ -193,7 +194,7 @@ def _checked(info: ZipInfo, archive: str) -> str:
         problem = "is compressed in another way than deflate"
     else:
         return "/".join(part for part in parts if part not in ("", "."))
-    shown = ascii(name) if _UNSHOWN.search(name) else name
+    shown = name if name and not _UNSHOWN.search(name) else ascii(name)
     raise DataError(f"{shown} in {archive} {problem}. Pack plain files, without a password.")
 
 

@@ -22,7 +22,7 @@ from ffmerge_core.tasks.own_data import MIN_EXAMPLES
 from ffmerge_core.tasks.task import Split
 
 MAX_PIXELS = 80_000_000  # below Pillow's own bound, past which it only warns
-MAX_TASK_BYTES = 8_000_000_000
+MAX_TASK_BYTES = 6_400_000_000  # over 10,000 RGB images of 224×224
 
 # What browsers, cameras and scanners write. Not every decoder of Pillow's: EPS runs a program.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -192,7 +192,7 @@ def _check_memory(n: int, shape: tuple[int, ...], data: str) -> None:
     if n * each > MAX_TASK_BYTES:
         raise DataError(
             f"{data} has {n:,} images, which fill {n * each / 1e9:,.1f} GB of memory at the "
-            f"model's {'×'.join(map(str, shape))}; at most {MAX_TASK_BYTES / 1e9:.0f} GB, "
+            f"model's {'×'.join(map(str, shape))}; at most {MAX_TASK_BYTES / 1e9:.1f} GB, "
             f"{MAX_TASK_BYTES // each:,} images, are read. Take fewer of each class."
         )
 

@@ -92,6 +92,7 @@ def raw_zip(
     path: Path,
     content: bytes,
     *,
+    name: str = "cat/{}",
     copies: int = 1,
     size: int | None = None,
     flags: int = 0,
@@ -104,13 +105,13 @@ def raw_zip(
     size = len(content) if size is None else size
     body, directory = io.BytesIO(), io.BytesIO()
     for i in range(copies):
-        name = f"cat/{i}".encode()
+        stored = name.format(i).encode()
         common = struct.pack(
-            "<HHHHHIIIHH", 20, flags, 8, 0, 0, zlib.crc32(content), len(data), size, len(name), 0
+            "<HHHHHIIIHH", 20, flags, 8, 0, 0, zlib.crc32(content), len(data), size, len(stored), 0
         )
         directory.write(b"PK\x01\x02" + struct.pack("<H", 20 | 3 << 8) + common)
-        directory.write(struct.pack("<HHHII", 0, 0, 0, mode << 16, body.tell()) + name)
-        body.write(b"PK\x03\x04" + common + name + data)
+        directory.write(struct.pack("<HHHII", 0, 0, 0, mode << 16, body.tell()) + stored)
+        body.write(b"PK\x03\x04" + common + stored + data)
     n = copies if claimed is None else claimed
     end = struct.pack("<HHHHIIH", 0, 0, n, n, directory.tell(), body.tell(), 0)
     path.write_bytes(body.getvalue() + directory.getvalue() + b"PK\x05\x06" + end)
@@ -143,6 +144,14 @@ def test_paths_that_lead_out_are_refused(name: str, photos: Path) -> None:
     zipped(photos, two_classes() | {name: b""})
     with pytest.raises(DataError, match=r"photos\.zip has a path that leads out of the archive"):
         contents(photos)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("", "''"), ("cat/\x1b[31m.png", r"'cat/\\x1b\[31m.png'")]
+)
+def test_names_that_cannot_be_shown_are_refused(name: str, shown: str, photos: Path) -> None:
+    with pytest.raises(DataError, match=rf"{shown} in photos\.zip has a name that cannot be shown"):
+        contents(raw_zip(photos, b"", name=name))
 
 
 def test_two_dots_inside_a_name_are_fine(photos: Path) -> None:

@@ -122,7 +122,7 @@ def test_progress_is_reported_and_cancel_heard(tmp_path: Path) -> None:
 
 def test_more_images_than_memory_holds_are_refused_before_reading(tmp_path: Path) -> None:
     files = two_classes() | {"cat/broken.png": b"broken"}
-    with pytest.raises(DataError, match=r"41 images, which fill 12\.\d GB .* 3×5000×5000; .* 26 "):
+    with pytest.raises(DataError, match=r"41 images, which fill 12\.\d GB .* 3×5000×5000; .* 21 "):
         task(folder(tmp_path, files), size=(5000, 5000))
 
 
