@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ffmerge_core.compression.merging import apply
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.errors import FFMergeError
+    from ffmerge_core.models.checkpoint import Saved, save
     from ffmerge_core.models.loaded import LoadedModel
     from ffmerge_core.models.loading import load
     from ffmerge_core.models.sublayers import FFSublayer
@@ -41,11 +42,13 @@ _HOME = {
     "MergePlan": "plan",
     "Recipe": "plan",
     "RunResult": "compression.running",
+    "Saved": "models.checkpoint",
     "apply": "compression.merging",
     "calibrate": "analysis.features",
     "evaluate": "compression.running",
     "load": "models.loading",
     "run": "compression.running",
+    "save": "models.checkpoint",
     "similarity_matrix": "analysis.features",
 }
 
@@ -60,11 +63,13 @@ __all__ = [
     "MergePlan",
     "Recipe",
     "RunResult",
+    "Saved",
     "apply",
     "calibrate",
     "evaluate",
     "load",
     "run",
+    "save",
     "similarity_matrix",
 ]
 
