@@ -10,8 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import import_module
-from importlib.resources import files
+from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, cast
 
 from ffmerge_core.errors import SourceError
@@ -99,7 +98,7 @@ def card(name: str) -> Card:
 
     Raises `SourceError` for an unknown demo or a damaged card.
     """
-    path = files(__name__) / package(name) / "card.json"
+    path = resources.files(__name__) / package(name) / "card.json"
     try:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
