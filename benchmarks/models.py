@@ -41,7 +41,7 @@ def gpt2_size() -> tuple[nn.Module, Task]:
     """GPT-2 (124 million), random; its data are the demo's, its context 1,024 tokens."""
     torch.manual_seed(0)
     task = code_task(read_tokenizer(CODE))
-    short = {split: texts for split, texts in task.texts.items()}
+    short = dict(task.texts)
     short["validation"] = (" ".join(task.texts["validation"])[:CHARACTERS],)
     model = GPT2LMHeadModel(GPT2Config()).eval()
     return model, replace(task, texts=short, context=1024, _streams={})
