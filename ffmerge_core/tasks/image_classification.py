@@ -234,7 +234,8 @@ def _check_images(images: Tensor) -> None:
             f"Images have shape {tuple(images.shape)} and type {images.dtype}; expected "
             "(n, channels, height, width) of type torch.float32, with at least one image."
         )
-    if not bool(images.isfinite().all()) or float(images.min()) < 0 or float(images.max()) > 1:
+    lowest, highest = images.aminmax()  # in one pass, without copies; NaN is in no range
+    if not (lowest >= 0 and highest <= 1):
         raise DataError(
             "Some pixels are not finite or lie outside 0 to 1. Scale the images to 0 to 1; the "
             "task normalises them itself."
