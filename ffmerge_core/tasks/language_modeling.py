@@ -143,23 +143,30 @@ class LanguageModeling:
         return Evaluation.of(split, measures, predictions, {"scored": self._how(windows, n_bytes)})
 
     def continue_text(self, model: nn.Module, prompt: str, max_new_tokens: int = 60) -> str:
-        """What the model writes after `prompt`, greedily; the continuation only."""
-        ids = self._encode(prompt).ids
+        """What the model writes after `prompt` (of a long one, its end), greedily; that only.
+
+        Raises `DataError` if it cannot run on these tokens.
+        """
         room = self.context - max_new_tokens
         if room < 1:
             raise DataError(f"The model sees {self.context} tokens; ask for fewer new ones.")
-        given = ids[-room:].unsqueeze(0)
+        given = self._encode(prompt).ids[-room:].unsqueeze(0)
         generating: Any = model
         with eval_mode(model), torch.inference_mode():
-            written = generating.generate(
-                input_ids=given,
-                attention_mask=torch.ones_like(given),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                use_cache=True,
-                pad_token_id=self._padding,
-            )
+            try:
+                written = generating.generate(
+                    input_ids=given,
+                    attention_mask=torch.ones_like(given),
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    num_beams=1,
+                    use_cache=True,
+                    pad_token_id=self._padding,
+                )
+            except (IndexError, RuntimeError, ValueError) as error:
+                raise DataError(
+                    f"The model could not go on from this text: {error} Take its own tokenizer."
+                ) from error
         text: str = self.tokenizer.decode(written[0, given.shape[1] :], skip_special_tokens=True)
         return text
 
@@ -220,7 +227,8 @@ class LanguageModeling:
         generator = torch.Generator().manual_seed(seed)
         texts = self.texts["train"]
         left: dict[int, list[Tensor]] = {}
-        waiting = torch.randperm(len(texts), generator=generator).tolist()
+        drawn = torch.randperm(len(texts), generator=generator).tolist()
+        waiting = [index for index in drawn if texts[index]]
         while waiting:
             for index in waiting:
                 if index not in left:
