@@ -28,6 +28,7 @@ from ffmerge_core.models.folders import (
     build,
     checked_config,
     open_folder,
+    quiet_transformers,
     refuse_gaps,
     resolved,
 )
@@ -226,7 +227,11 @@ def _write_portable(model: LoadedModel, draft: Path) -> int:
     for group in model.plan.groups if model.plan else ():
         untie(untied, [by_name[name] for name in group])
     if hasattr(untied, "config"):
-        untied.save_pretrained(draft)
+        # Marian's positions among them, which it would leave out and compute anew: those of a
+        # model that was ever in half precision are not quite the computed ones.
+        untied._keys_to_ignore_on_save = None
+        with quiet_transformers():
+            untied.save_pretrained(draft)
     else:
         from safetensors.torch import save_file
 
@@ -241,6 +246,6 @@ def _check_copy(model: LoadedModel, draft: Path, record: Record) -> None:
     for name, tensor in model.model.state_dict().items():
         if not torch.equal(again[name], tensor.to(again[name].dtype)):
             raise StorageError(
-                f"{name} reads back with other values than the model in memory has: its library "
-                'computes it anew. Save with layout="compact", which keeps every value.'
+                f"{name} reads back with other values than the model in memory has, so the copy "
+                f"was not kept. The {record.layout} layout does not suit this model."
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,21 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> Opened:
         ) from None
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars on the terminal: who wants progress passes a callback."""
+    from transformers.utils import logging
+
+    bars: Any = logging  # its functions have no annotations
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; `SourceError` for anything else."""
     try:
@@ -222,15 +238,16 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
 def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
     kind, settings = _transformers_class(folder, config)
     try:
-        module, found = kind.from_pretrained(
-            folder,
-            config=settings,
-            local_files_only=True,
-            use_safetensors=True,
-            # As saved it may be half precision; a recipe says float32.
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        with quiet_transformers():
+            module, found = kind.from_pretrained(
+                folder,
+                config=settings,
+                local_files_only=True,
+                use_safetensors=True,
+                # As saved it may be half precision; a recipe says float32.
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
     except Exception as error:  # whatever a wrong config.json makes of a constructor
         raise _cannot_open(folder, error) from None
     if found.get("mismatched_keys"):
@@ -238,6 +255,10 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
         raise SourceError(f"In {folder}, {name} has another shape than config.json says.")
     refuse_gaps(folder, found["missing_keys"], found["unexpected_keys"])
     assert isinstance(module, nn.Module)
+    for tensor in (*module.parameters(), *module.buffers()):
+        # It may be the file itself, mapped into memory: whoever wrote over that file would
+        # change this model, and whoever cut it short would end the process.
+        tensor.data = tensor.data.clone()
     return module
 
 
