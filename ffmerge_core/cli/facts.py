@@ -1,0 +1,121 @@
+"""What a source is: from a demo's card without torch, from the model for anything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ffmerge_core import demos
+from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
+from ffmerge_core.cli.terminal import say, say_table
+from ffmerge_core.reporting.recording import plan_in_words
+
+if TYPE_CHECKING:
+    from ffmerge_core.models.loaded import LoadedModel
+
+Facts = dict[str, Any]
+
+
+def facts_of_demo(source: str) -> Facts:
+    """A demo as its card describes it; raises `SourceError` for an unknown one."""
+    card = demos.card(source)
+    return {
+        "source": demos.PREFIX + card.name,
+        "title": card.title,
+        "family": card.family,
+        "revision": card.revision,
+        "n_parameters": card.n_parameters,
+        "weight_bytes": card.weight_bytes,
+        "parts": {part.part: part.n_parameters for part in card.anatomy},
+        "data": {
+            "name": card.data,
+            "revision": card.data_revision,
+            "kind": card.kind,
+            "metric": card.metric,
+            "examples": card.unit,
+            "splits": dict(card.splits),
+        },
+        "validation": dict(card.validation),
+        "plan": None,
+        "sublayers": [dict(sublayer) for sublayer in card.sublayers],
+    }
+
+
+def facts_of_model(model: LoadedModel) -> Facts:
+    """The same of a model in memory; without data there is none, and no score is measured."""
+    from ffmerge_core.models.loaded import anatomy
+
+    task = model.task
+    return {
+        "source": model.source,
+        "title": None,
+        "family": model.family.name,
+        "revision": model.revision,
+        "n_parameters": model.n_parameters,
+        "weight_bytes": model.weight_bytes,
+        "parts": dict(anatomy(model.model, model.family, model.sublayers)),
+        "data": task and {
+            "name": task.data,
+            "revision": task.revision,
+            "kind": task.kind,
+            "metric": task.metric,
+            "examples": task.examples,
+            "splits": {split: task.size(split) for split in ("train", "validation", "test")},
+        },
+        "validation": None,
+        "plan": model.plan.to_dict() if model.plan else None,
+        "sublayers": [sublayer.to_dict() for sublayer in model.sublayers],
+    }  # fmt: skip
+
+
+def say_facts(facts: Facts) -> None:
+    """For reading."""
+    from ffmerge_core.plan import MergePlan
+
+    if facts["title"]:
+        say(facts["title"])
+    say(f"{facts['source']}, a {facts['family']} model, revision {facts['revision'][:12]}")
+    if facts["plan"]:
+        say(f"Merged: {plan_in_words(MergePlan.from_dict(facts['plan']))}")
+    data = facts["data"]
+    if data:
+        sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())
+        say(f"Task: {data['kind']}. Data: {data['name']} ({data['examples']}: {sizes})")
+    else:
+        say("Data: none; name some with --data to see what it can be measured on")
+    say()
+    parts = [(part, count(number)) for part, number in facts["parts"].items()]
+    parts.append(("all", f"{count(facts['n_parameters'])}"))
+    say_table(("Part", "Parameters"), parts)
+    say(f"{megabytes(facts['weight_bytes'])} of weights in memory")
+    if facts["validation"]:
+        summary = facts["validation"]
+        say()
+        say_table(
+            (f"Validation, n = {count(summary['n'])}", "Value (95% interval)"),
+            evaluation_rows(summary),
+        )
+    say()
+    say_table(
+        ("FF sublayer", "d_model", "d_ff", "activation", "parameters"),
+        sublayer_rows(facts["sublayers"]),
+    )
+
+
+def say_demos() -> None:
+    """Every demo in a line."""
+    cards = [demos.card(name) for name in demos.names()]
+    say_table(
+        ("Demo", "Family", "FF sublayers", "Parameters", "Metric", "Validation (95% interval)"),
+        [
+            (
+                demos.PREFIX + card.name,
+                card.family,
+                str(len(card.sublayers)),
+                count(card.n_parameters),
+                card.metric,
+                figure_text(card.metric, card.validation["value"], card.validation["interval"]),
+            )
+            for card in cards
+        ],
+        left=2,
+    )

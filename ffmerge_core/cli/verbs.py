@@ -1,0 +1,269 @@
+"""The verbs: each reads its options, lets the package do the work, and shows what came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ffmerge_core import __version__, demos
+from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
+from ffmerge_core.cli.options import (
+    AnchorOption,
+    DataOption,
+    ExportOption,
+    FidelityOption,
+    FinalOption,
+    GroupOption,
+    JsonOption,
+    LayoutOption,
+    Measure,
+    MethodOption,
+    Of,
+    OutOption,
+    OverwriteOption,
+    RecipeArgument,
+    RecipeOption,
+    Scored,
+    SeedOption,
+    SourceArgument,
+    StackOption,
+    TokensOption,
+    WrittenRecipeOption,
+)
+from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
+from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
+from ffmerge_core.cli.terminal import (
+    Verbs,
+    note,
+    progress,
+    say,
+    say_json,
+    say_table,
+    write_text,
+)
+from ffmerge_core.cli.work import (
+    add_test_split,
+    carry_out,
+    exported,
+    history,
+    opened,
+    say_exported,
+    show_run,
+    write_recipe,
+)
+from ffmerge_core.errors import DataError
+from ffmerge_core.plan import MergePlan, Recipe
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"ffmerge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """See, merge and score the feed-forward (FF) sublayers of transformers."""
+
+
+@app.command()
+def info(
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]")] = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Describe a model: its parts, its FF sublayers, its data. Without SOURCE, list the demos."""
+    if source is None:
+        if json:
+            say_json({"demos": [facts_of_demo(name) for name in demos.names()]})
+        else:
+            say_demos()
+        return
+    if source.startswith(demos.PREFIX) and data is None:
+        facts = facts_of_demo(source)
+    else:
+        with progress() as report:
+            report(0, 1, "Starting PyTorch")
+            import ffmerge_core as fm
+
+            facts = facts_of_model(fm.load(source, task=data, report=report))
+    say_json(facts) if json else say_facts(facts)
+
+
+@app.command()
+def similarity(
+    source: SourceArgument,
+    of: Annotated[
+        Of, typer.Option("--of", help="What is compared; aligned: neurons after alignment.")
+    ] = "output",
+    metric: Annotated[Measure, typer.Option("--metric", help="Not used for aligned.")] = "cka",
+    stack: StackOption = None,
+    tokens: TokensOption = 10_000,
+    seed: SeedOption = 0,
+    data: DataOption = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the FF sublayers of a stack pairwise, on calibration tokens."""
+    with progress() as report:
+        model = opened(source, data, False, report)
+        if stack is None and len(model.stacks) > 1:
+            raise DataError(
+                f"{source} has the stacks {' and '.join(model.stacks)}, which see different "
+                f"tokens. Say which to compare: --stack {model.stacks[0]}."
+            )
+        if stack is not None and stack not in model.stacks:
+            raise DataError(
+                f"{source} has no stack “{stack}”; it has {' and '.join(model.stacks)}."
+            )
+        import ffmerge_core as fm
+
+        feats = fm.calibrate(model, tokens, seed, report)
+        matrix = fm.similarity_matrix(feats, of, metric, stack, report)
+    if out is not None:
+        write_text(out, matrix.to_csv(lineterminator="\n"))
+        note(f"Written to {out}")
+    if feats.shortfall:
+        note(feats.shortfall)
+    if json:
+        say_json({
+            "source": model.source,
+            "revision": model.revision,
+            "data_revision": model.require_task().revision,
+            "of": of,
+            "metric": None if of == "aligned" else metric,
+            "n_tokens": feats.n_tokens,
+            "seed": seed,
+            "names": list(matrix.index),
+            "matrix": matrix.to_numpy().tolist(),
+        })  # fmt: skip
+    else:
+        say_table(*matrix_rows(matrix))
+
+
+@app.command()
+def evaluate(
+    source: SourceArgument,
+    split: Annotated[
+        Scored, typer.Option("--split", help="test is for reported results, never for choices.")
+    ] = "validation",
+    data: DataOption = None,
+    fidelity: FidelityOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Score a model on a split of its data."""
+    with progress() as report:
+        model = opened(source, data, fidelity, report)
+        import ffmerge_core as fm
+
+        score = fm.evaluate(model, split, report)
+    task, summary = model.require_task(), score.summary()
+    if json:
+        say_json({
+            "source": model.source,
+            "revision": model.revision,
+            "data": task.data,
+            "data_revision": task.revision,
+            "n_parameters": model.n_parameters,
+            "weight_bytes": model.weight_bytes,
+            **summary,
+        })  # fmt: skip
+        return
+    title = f"{split.capitalize()}, n = {count(score.n)} {task.examples}"
+    say_table((title, "Value (95% interval)"), evaluation_rows(summary))
+    for name, text in score.notes.items():
+        say(f"{name}: {text}")
+
+
+@app.command()
+def merge(
+    source: SourceArgument,
+    group: GroupOption,
+    method: MethodOption = "permute",
+    anchor: AnchorOption = "first",
+    tokens: TokensOption = 10_000,
+    seed: SeedOption = 0,
+    data: DataOption = None,
+    fidelity: FidelityOption = False,
+    recipe: WrittenRecipeOption = None,
+    export: ExportOption = None,
+    layout: LayoutOption = "compact",
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge groups of FF sublayers and say what it saved and cost, on the validation split."""
+    store = history()
+    with progress() as report:
+        model = opened(source, data, fidelity, report)
+        names = [sublayer.name for sublayer in model.sublayers]
+        plan = MergePlan(groups_of(group, names), method=method, anchor=anchor)
+        plan.check(model.sublayers)
+        wanted = pinned(
+            Recipe(model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed), model
+        )
+        if recipe is not None:
+            # Before the work, so that a file that cannot be written costs nothing.
+            write_recipe(recipe, wanted)
+        id, result = carry_out(store, model, wanted, report)
+        sizes = None
+        if export is not None:
+            sizes = exported(result.merged, export, layout, overwrite, report, result=result)
+    show_run(store, id, sizes, as_json=json)
+
+
+@app.command()
+def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = False) -> None:
+    """Carry out a recipe, or a stored run's again, as a run of the history."""
+    wanted = read_recipe(recipe)
+    store = history()
+    with progress() as report:
+        model = opened(wanted.source, wanted.data, wanted.fidelity, report)
+        id, result = carry_out(store, model, pinned(wanted, model), report)
+        if final:
+            add_test_split(store, id, result, report)
+    show_run(store, id, None, as_json=json)
+
+
+@app.command()
+def export(
+    places: Annotated[
+        list[str], typer.Argument(metavar="[SOURCE] OUT", help="What to save, and the folder.")
+    ],
+    recipe: RecipeOption = None,
+    layout: LayoutOption = "compact",
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Save a model to a folder: what a recipe makes, or SOURCE in another layout."""
+    if len(places) != (1 if recipe is not None else 2):
+        raise typer.BadParameter("Give SOURCE and OUT, or --recipe FILE and OUT.")
+    out = Path(places[-1])
+    wanted = read_recipe(recipe) if recipe is not None else None
+    with progress() as report:
+        report(0, 1, "Starting PyTorch")
+        import ffmerge_core as fm
+
+        if wanted is None:
+            model, result = fm.load(places[0], report=report), None
+        else:
+            result = fm.run(wanted, report)
+            model = result.merged
+        sizes = exported(model, out, layout, overwrite, report, result=result)
+    say_json(sizes) if json else say_exported(sizes)

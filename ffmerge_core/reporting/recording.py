@@ -1,0 +1,69 @@
+"""Carrying out a recipe as a run of the history, whoever asks: the app or the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ffmerge_core.compression.cost import versions
+from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
+from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.reporting.runs import RunStore
+
+if TYPE_CHECKING:
+    from ffmerge_core.compression.running import RunResult
+
+
+def record(
+    store: RunStore,
+    recipe: Recipe,
+    name: str,
+    carry_out: Callable[[Recipe, Report], RunResult],
+    report: Report = silent,
+) -> tuple[str, RunResult]:
+    """The run's id in the history, and what `carry_out(recipe, report)` gave.
+
+    recipe: with its revisions (`compression.running.fixed`), for it is stored before the work.
+    What `carry_out` raises is raised here too, once the run is marked failed or cancelled.
+    """
+    run = store.start(recipe.to_dict(), recipe.source, name, versions())
+    try:
+        result = carry_out(recipe, report)
+        store.finish(run.id, result.record(), result.seconds, result.peak_memory)
+    except Interrupted:
+        # The run stays "running" and its process ends, by which the next server knows it.
+        raise
+    except (Cancelled, KeyboardInterrupt):
+        store.cancel(run.id)
+        raise
+    except Exception as error:
+        known = isinstance(error, FFMergeError)
+        said = str(error) if known else f"It stopped on an unexpected {type(error).__name__}."
+        # The history may be what failed: then the first error is the one to tell.
+        with suppress(FFMergeError):
+            store.fail(run.id, said)
+        raise
+    return run.id, result
+
+
+def plan_in_words(plan: MergePlan) -> str:
+    """What a run is called at first: "Permute encoder 3–4, anchor first"."""
+    groups = " and ".join(short(group) for group in plan.groups)
+    anchor = "" if plan.method == "vanilla" else f", anchor {plan.anchor}"
+    return f"{plan.method.capitalize()} {groups}{anchor}"
+
+
+def short(names: Sequence[str]) -> str:
+    """("encoder.3", "encoder.4", "encoder.7") -> "encoder 3–4, 7"."""
+    stack = names[0].rsplit(".", 1)[0]
+    runs: list[list[int]] = []
+    for index in sorted(int(name.rsplit(".", 1)[1]) for name in names):
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return f"{stack} " + ", ".join(
+        str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs
+    )
