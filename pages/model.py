@@ -1,4 +1,4 @@
-"""What the opened model is made of. Painted from the demo's card, before torch is imported."""
+"""What the opened model is made of, and opening others. Painted before torch is imported."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.reporting.figures import anatomy_bar
-from pages._ui.job_panel import job_panel, latest_job, start_job
+from ffmerge_core.tasks.metrics import metric
 from pages._ui.opened import opened_subject
-from pages._ui.shared import current_workspace, shelf, warm_up
-from pages._ui.subject import DEFAULT_SOURCE, Subject
-from pages._ui.widgets import count, guarded, megabytes, next_step, percent, score_text
+from pages._ui.opening import demo_row, open_something_else
+from pages._ui.shared import warm_up
+from pages._ui.subject import Subject
+from pages._ui.widgets import (
+    count,
+    guarded,
+    megabytes,
+    next_step,
+    other_figures,
+    percent,
+    score_text,
+)
 
 
 def overview(subject: Subject) -> None:
     st.write(subject.description)
     ff = dict(subject.anatomy)["FF"]
     score = subject.scores["validation"]
-    columns = st.columns(4)
+    line = score_text(score, subject.examples)
+    figures = [(score["metric"], score["value"])]
+    figures += [(name, figure["value"]) for name, figure in other_figures(score)]
+    columns = st.columns(3 + len(figures))
     columns[0].metric("Parameters", count(subject.n_parameters))
-    columns[1].metric("Memory of the weights", megabytes(subject.weight_bytes))
+    columns[1].metric("Weights in memory", megabytes(subject.weight_bytes))
     columns[2].metric(
         "In FF sublayers",
         percent(ff / subject.n_parameters),
         help="What merging can save from: each FF sublayer tied to another saves its share.",
     )
-    columns[3].metric(
-        f"Validation {score['metric']}",
-        percent(score["value"]),
-        help=score_text(score),
-    )
-    st.caption(f"Validation: {score_text(score)}")
+    for column, (name, value) in zip(columns[3:], figures, strict=True):
+        column.metric(f"Validation {name}", metric(name).text(value), help=line)
+    st.caption(f"Validation: {line}")
 
 
 def anatomy(subject: Subject) -> None:
@@ -40,6 +49,7 @@ def anatomy(subject: Subject) -> None:
     table = pd.DataFrame(
         {
             "Sublayer": [sublayer.name for sublayer in subject.sublayers],
+            "Stack": [sublayer.stack for sublayer in subject.sublayers],
             "d_model": [sublayer.d_model for sublayer in subject.sublayers],
             "d_ff": [sublayer.d_ff for sublayer in subject.sublayers],
             "Activation": [sublayer.activation for sublayer in subject.sublayers],
@@ -50,6 +60,8 @@ def anatomy(subject: Subject) -> None:
             ],
         }
     )
+    if len(subject.stacks) == 1:
+        table = table.drop(columns="Stack")
     st.dataframe(
         table,
         hide_index=True,
@@ -62,49 +74,22 @@ def anatomy(subject: Subject) -> None:
 
 
 def facts(subject: Subject) -> None:
-    with st.expander("Data, splits and licences"):
+    with st.expander("Data, splits, training and licences"):
         for label, text in subject.facts:
             st.markdown(f"**{label}**: {text}")
         for split, score in subject.scores.items():
-            st.markdown(f"**{split.capitalize()} score**: {score_text(score)}")
-
-
-def open_another() -> None:
-    workspace, models = current_workspace(), shelf()
-    with st.expander("Open another model", expanded=workspace.source != DEFAULT_SOURCE):
-        st.write(
-            "A vision transformer in a folder saved by transformers' `save_pretrained` or timm's "
-            "`save_for_hf`, with safetensors weights and a head for ten classes. It is measured "
-            "on the built-in digits, resized to its input. Groups of the model that is open now "
-            "are cleared; its runs stay."
-        )
-        with st.form("open", border=False):
-            folder = st.text_input("Folder on this computer", key="folder")
-            pressed = st.form_submit_button("Open", icon=":material/folder_open:")
-        if pressed and folder.strip():
-            path = folder.strip()
-            start_job(
-                "open",
-                f"Opening {path}",
-                lambda report: models.open(path, report),
-                lambda ended: workspace.set_source(ended.result) if ended.result else None,
-                key=path,
-            )
-        elif pressed:
-            st.error("Give the folder that holds config.json and model.safetensors.")
-        job = latest_job("open")
-        if job is not None:
-            job_panel(job)
-        if workspace.source != DEFAULT_SOURCE:
-            st.button("Back to the demo", on_click=workspace.set_source, args=(DEFAULT_SOURCE,))
+            st.markdown(f"**{split.capitalize()} score**: {score_text(score, subject.examples)}")
+            for label, text in (score.get("notes") or {}).items():
+                st.markdown(f"**{split.capitalize()} score, {label}**: {text}")
 
 
 with guarded():
     subject = opened_subject("Model")
+    demo_row(subject.opened)
+    open_something_else(subject)
     overview(subject)
     next_step("pages/similarity.py", "See which FF sublayers resemble each other")
     anatomy(subject)
     facts(subject)
-    open_another()
-# Last, so that the page is painted before its processor time is needed elsewhere.
-warm_up()
+    # Last, so that the page is painted before its processor time is needed elsewhere.
+    warm_up(subject.source)

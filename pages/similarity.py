@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import streamlit as st
 
 from ffmerge_core.reporting.figures import similarity_heatmap, to_html
@@ -24,6 +25,7 @@ OF_HELP = (
     "**FF pre-activations**: the values before the activation function. **Attention output**: for "
     "contrast. **Aligned neurons**: mean correlation of neurons after matching them one to one."
 )
+FEWEST_TOKENS, MOST_TOKENS = 100, 1_000_000
 METRICS = {"cka": "Linear CKA", "unbiased_cka": "Linear CKA, unbiased"}
 
 
@@ -32,8 +34,10 @@ def choose(subject: Subject) -> Question:
     workspace = current_workspace()
     chosen = workspace.settings
     # By key, since a widget whose default changes would be another widget.
-    for key in ("feature", "metric", "tokens", "seed"):
+    for key in ("feature", "metric", "tokens", "seed", "stack"):
         st.session_state.setdefault(key, getattr(chosen, key))
+    most = most_tokens(subject)
+    st.session_state["tokens"] = min(st.session_state["tokens"], most)
     columns = st.columns([4, 3, 2, 2], vertical_alignment="bottom")
     of = columns[0].selectbox(
         "Compare",
@@ -53,21 +57,48 @@ def choose(subject: Subject) -> Question:
     )
     tokens = columns[2].number_input(
         "Calibration tokens",
-        min_value=100,
-        max_value=1_000_000,
+        min_value=FEWEST_TOKENS,
+        max_value=most,
         step=1000,
         key="tokens",
-        help="Positions of training images run through the model once. More are slower and "
-        "steadier.",
+        help=f"Positions of the training {subject.examples} that are run through the model once. "
+        f"More are slower and steadier. Up to {count(most)} fit in a quarter of this computer's "
+        "memory.",
     )
     seed = columns[3].number_input(
-        "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="Which images are drawn."
+        "Seed",
+        min_value=0,
+        max_value=2**31 - 1,
+        key="seed",
+        help=f"Which {subject.examples} are drawn.",
     )
-    workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric)
-    stack = subject.stacks[0]
-    if len(subject.stacks) > 1:
-        stack = st.segmented_control("Stack", subject.stacks, default=stack, required=True)
-    return Question(subject.source, int(tokens), int(seed), of, metric, stack)
+    stack = choose_stack(subject)
+    workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric, stack=stack)
+    return Question(subject.opened, int(tokens), int(seed), of, metric, stack)
+
+
+def choose_stack(subject: Subject) -> str:
+    """Each stack sees other tokens, so each has a heatmap, and groups stay in one."""
+    if len(subject.stacks) == 1:
+        return subject.stacks[0]
+    if st.session_state["stack"] not in subject.stacks:
+        st.session_state["stack"] = subject.stacks[0]
+    stack = st.segmented_control(
+        "Stack",
+        subject.stacks,
+        key="stack",
+        required=True,
+        format_func=str.capitalize,
+        help="A group stays in one stack. What you picked in the other one is kept.",
+    )
+    return stack or subject.stacks[0]
+
+
+def most_tokens(subject: Subject) -> int:
+    """How many calibration tokens to allow: their features are all in memory at once."""
+    each = 4 * sum(sublayer.d_ff + 2 * sublayer.d_model for sublayer in subject.sublayers)
+    fit = psutil.virtual_memory().total // 4 // each
+    return max(FEWEST_TOKENS, min(fit, MOST_TOKENS))
 
 
 def answer_or_job(question: Question) -> Answer | None:
@@ -92,13 +123,18 @@ def answer_or_job(question: Question) -> Answer | None:
 
 def describe(question: Question) -> str:
     """A question in words, for titles: "FF output, Linear CKA, 10,000 tokens, seed 0"."""
-    metric = "" if question.of == "aligned" else f"{METRICS[question.metric]}, "
-    return f"{OF[question.of]}, {metric}{count(question.tokens)} tokens, seed {question.seed}"
+    return f"{what(question)}, {count(question.tokens)} tokens, seed {question.seed}"
+
+
+def what(question: Question) -> str:
+    """What is compared by which metric."""
+    return OF[question.of] + ("" if question.of == "aligned" else f", {METRICS[question.metric]}")
 
 
 def show(answer: Answer, question: Question, subject: Subject) -> None:
-    what = OF[question.of] + ("" if question.of == "aligned" else f", {METRICS[question.metric]}")
-    pickable_heatmap(answer.matrix, subject, what)
+    stack = f"{question.stack.capitalize()}: " if len(subject.stacks) > 1 else ""
+    title = stack + what(question)
+    pickable_heatmap(answer.matrix, subject, question.stack, title)
     st.caption(
         f"{count(answer.n_tokens)} tokens of the training split, seed {question.seed}. "
         + (answer.shortfall or "")
@@ -110,7 +146,7 @@ def show(answer: Answer, question: Question, subject: Subject) -> None:
         Download(
             "Figure (HTML)",
             f"{name}.html",
-            lambda: to_html(similarity_heatmap(answer.matrix, groups, (), what)),
+            lambda: to_html(similarity_heatmap(answer.matrix, groups, (), title)),
             "text/html",
         ),
         key="similarity",

@@ -18,12 +18,13 @@ from ffmerge_core.reporting.figures import similarity_heatmap
 from pages._ui.shared import current_workspace
 from pages._ui.subject import Subject, short
 from pages._ui.widgets import count, megabytes, percent
+from pages._ui.workspace_state import stack_of
 
 BOX, CLICK = "Drag a box", "Click cells"
 
 
-def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None:
-    """The heatmap with groups outlined; what is dragged or clicked becomes the draft."""
+def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, stack: str, title: str) -> None:
+    """A stack's heatmap with groups outlined; what is dragged or clicked becomes its draft."""
     workspace = current_workspace()
     mode = st.segmented_control(
         "Pick layers on the heatmap",
@@ -35,7 +36,7 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None
         help="Drag a box: every layer that it touches. Click cells: each adds its two layers; "
         "a cell whose layers are both in takes them out.",
     )
-    figure = similarity_heatmap(matrix, workspace.groups, workspace.draft, title)
+    figure = similarity_heatmap(matrix, workspace.groups, workspace.draft_of(stack), title)
     figure.update_layout(dragmode="select" if mode == BOX else "pan")
     if mode == CLICK:
         # Panning would move the cells away from under the pointer.
@@ -47,7 +48,7 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None
     st.plotly_chart(
         figure,
         key=key,
-        on_select=lambda: _picked(key, mode, list(matrix.index), subject),
+        on_select=lambda: _picked(key, mode, list(matrix.index), subject, stack),
         selection_mode="box" if mode == BOX else "points",
         config={
             "displaylogo": False,
@@ -57,17 +58,17 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, title: str) -> None
     )
 
 
-def _picked(key: str, mode: str, names: Sequence[str], subject: Subject) -> None:
+def _picked(key: str, mode: str, names: Sequence[str], subject: Subject, stack: str) -> None:
     event: Any = st.session_state.get(key) or {}
     selection = event.get("selection", {})
     if mode == BOX:
         names = boxed(selection.get("box", []), names)
     else:
         clicked = [name for point in selection.get("points", []) for name in point["customdata"]]
-        names = toggled(current_workspace().draft, clicked) if clicked else []
+        names = toggled(current_workspace().draft_of(stack), clicked) if clicked else []
     if names or selection.get("points"):
         st.session_state["picks"] += 1
-        set_draft(names, subject)
+        set_draft(names, subject, stack)
 
 
 def boxed(boxes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
@@ -91,38 +92,47 @@ def toggled(draft: Sequence[str], cell: Sequence[str]) -> list[str]:
     return [*draft, *cell]
 
 
-def set_draft(names: Sequence[str], subject: Subject) -> None:
-    """Make `names` the draft, in layer order, here and in the multiselect."""
+def draft_key(stack: str) -> str:
+    """The multiselect's key in the session: each stack has a draft of its own."""
+    return f"draft-{stack}"
+
+
+def set_draft(names: Sequence[str], subject: Subject, stack: str) -> None:
+    """Make `names` the stack's draft, in layer order, here and in the multiselect."""
     draft = in_layer_order(names, subject.sublayers)
-    current_workspace().set_draft(draft)
-    st.session_state["draft"] = list(draft)
+    current_workspace().set_draft(draft, stack)
+    _show_draft(stack)
+
+
+def _show_draft(stack: str) -> None:
+    st.session_state[draft_key(stack)] = list(current_workspace().draft_of(stack))
 
 
 def group_editor(subject: Subject, stack: str) -> None:
-    """The draft, the groups, undo, and what they save."""
+    """The stack's draft, the groups of all stacks, undo, and what they save."""
     st.subheader("Groups to merge")
     _draft_editor(subject, stack)
-    _group_list(subject)
-    _history_buttons()
+    _group_list(subject, stack)
+    _history_buttons(stack)
     savings(subject)
 
 
 def _draft_editor(subject: Subject, stack: str) -> None:
-    workspace = current_workspace()
-    editing = workspace.editing
-    options = subject.names(stack)
-    if "draft" not in st.session_state:
-        st.session_state["draft"] = [name for name in workspace.draft if name in options]
+    workspace, key = current_workspace(), draft_key(stack)
+    editing = workspace.editing_in(stack)
+    if key not in st.session_state:
+        _show_draft(stack)
+    of_stack = f" of the {stack}" if len(subject.stacks) > 1 else ""
     st.multiselect(
-        "New group" if editing is None else f"Layers of group {editing + 1}",
-        options,
-        key="draft",
+        f"New group{of_stack}" if editing is None else f"Layers of group {editing + 1}",
+        subject.names(stack),
+        key=key,
         placeholder="Pick here or on the heatmap",
         # With it, Enter after "encoder.1" would take encoder.10 and encoder.11 as well.
         select_all=False,
-        on_change=lambda: set_draft(st.session_state["draft"], subject),
+        on_change=lambda: set_draft(st.session_state[key], subject, stack),
     )
-    draft = workspace.draft
+    draft = workspace.draft_of(stack)
     problem = draft_problem(draft, subject, editing)
     with st.container(horizontal=True):
         st.button(
@@ -130,12 +140,12 @@ def _draft_editor(subject: Subject, stack: str) -> None:
             type="primary",
             disabled=not draft or problem is not None,
             on_click=_keep_draft,
-            args=(subject, editing),
+            args=(subject, stack),
             icon=":material/add:" if editing is None else ":material/check:",
         )
         if draft or editing is not None:
             label = "Discard" if editing is None else "Cancel edit"
-            st.button(label, on_click=_drop_draft)
+            st.button(label, on_click=_drop_draft, args=(stack,))
     if draft and problem is not None:
         st.warning(problem)
     elif draft and editing is None:
@@ -160,30 +170,31 @@ def draft_problem(draft: Sequence[str], subject: Subject, editing: int | None) -
     return None
 
 
-def _keep_draft(subject: Subject, editing: int | None) -> None:
+def _keep_draft(subject: Subject, stack: str) -> None:
     workspace = current_workspace()
+    editing, draft = workspace.editing_in(stack), workspace.draft_of(stack)
     if editing is None:
-        workspace.add_group(workspace.draft, subject.sublayers)
+        workspace.add_group(draft, subject.sublayers)
     else:
-        workspace.replace_group(editing, workspace.draft, subject.sublayers)
-    _drop_draft()
+        workspace.replace_group(editing, draft, subject.sublayers)
+    _drop_draft(stack)
 
 
-def _drop_draft() -> None:
-    current_workspace().drop_draft()
-    st.session_state["draft"] = []
+def _drop_draft(stack: str) -> None:
+    current_workspace().drop_draft(stack)
+    _show_draft(stack)
 
 
-def _group_list(subject: Subject) -> None:
-    groups = current_workspace().groups
-    if not groups and not current_workspace().draft:
+def _group_list(subject: Subject, stack: str) -> None:
+    workspace = current_workspace()
+    if not workspace.groups and not workspace.draft:
         st.info(
             "No group yet. Drag a box over a bright block of the heatmap, or pick layers above, "
             "then press Add group."
         )
-    for index, group in enumerate(groups):
+    for index, group in enumerate(workspace.groups):
         with st.container(horizontal=True, vertical_alignment="center"):
-            mark = " · being edited" if index == current_workspace().editing else ""
+            mark = " · being edited" if index == workspace.editing else ""
             st.markdown(
                 f"**{index + 1}** · {short(group)} · {len(group)} layers{mark}", width="stretch"
             )
@@ -197,30 +208,29 @@ def _group_list(subject: Subject) -> None:
             st.button(
                 "Remove",
                 key=f"remove-{index}",
-                on_click=_remove,
-                args=(index,),
+                on_click=_change,
+                args=(lambda index=index: workspace.remove_group(index), stack),
                 type="tertiary",
             )
 
 
 def _edit(index: int) -> None:
-    current_workspace().edit(index)
-    st.session_state["draft"] = list(current_workspace().draft)
+    workspace = current_workspace()
+    stack = stack_of(workspace.groups[index])
+    workspace.edit(index)
+    workspace.choose(stack=stack)
+    # Its stack is turned to, so that the heatmap shows what is edited.
+    st.session_state["stack"] = stack
+    _show_draft(stack)
 
 
-def _remove(index: int) -> None:
-    if current_workspace().editing is not None:
-        _drop_draft()
-    current_workspace().remove_group(index)
-
-
-def _change(action: Callable[[], None]) -> None:
+def _change(action: Callable[[], None], stack: str) -> None:
     action()
     # A change that ends an edit empties the draft.
-    st.session_state["draft"] = list(current_workspace().draft)
+    _show_draft(stack)
 
 
-def _history_buttons() -> None:
+def _history_buttons(stack: str) -> None:
     workspace = current_workspace()
     with st.container(horizontal=True):
         for label, action, enabled in (
@@ -231,7 +241,7 @@ def _history_buttons() -> None:
             st.button(
                 label,
                 on_click=_change,
-                args=(action,),
+                args=(action, stack),
                 disabled=not enabled,
                 type="tertiary",
                 shortcut={"Undo": "Ctrl+Z", "Redo": "Ctrl+Y"}.get(label),

@@ -6,10 +6,12 @@ import logging
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
 
+from ffmerge_core import demos
 from ffmerge_core.errors import FFMergeError, StorageError
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import chosen_folder, data_folder
@@ -101,8 +103,8 @@ def run_store() -> RunStore:
 
 
 @st.cache_resource(show_spinner=False)
-def warm_up() -> Job:
-    """Import the heavy libraries as the server's first job, after a page is painted.
+def warm_up(source: str) -> Job:
+    """Import what a source needs as a job of the server's, once a page is painted.
 
     On the worker's thread, where every job imports: two threads that import one library at
     a time can see it half made.
@@ -111,6 +113,8 @@ def warm_up() -> Job:
     def work(report: Report) -> None:
         report(0, 1, "Starting PyTorch")
         from ffmerge_core.compression import running  # noqa: F401
-        from ffmerge_core.demos.vit_digits import model  # noqa: F401
 
-    return job_registry().submit("server", "warm-up", "Starting PyTorch", work)
+        if source.startswith(demos.PREFIX):
+            import_module(f"{demos.__name__}.{demos.package(source)}.model")
+
+    return job_registry().submit("server", f"warm-up of {source}", "Starting PyTorch", work)

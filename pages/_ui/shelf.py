@@ -10,16 +10,14 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ffmerge_core import demos
-from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
+from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.runs import RunStore
-from pages._ui.subject import Subject, demo_subject
+from pages._ui.subject import Opened, Subject, demo_subject, loaded_subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +42,10 @@ class Recent(Generic[K, V]):
                 self._values.move_to_end(key)
             return self._values.get(key)
 
+    def values(self) -> list[V]:
+        with self._lock:
+            return list(self._values.values())
+
     def drop(self, unwanted: Callable[[K], bool]) -> None:
         """Forget the values whose key is `unwanted`."""
         with self._lock:
@@ -63,7 +65,7 @@ class Recent(Generic[K, V]):
 class Question:
     """One heatmap: which model, which tokens, what is compared."""
 
-    source: str
+    opened: Opened
     tokens: int
     seed: int
     of: str
@@ -84,69 +86,92 @@ class Answer:
 class Shelf:
     """Each kind bounded by use, so that memory is."""
 
-    subjects: Recent[str, Subject] = field(default_factory=lambda: Recent(8))
-    models: Recent[str, fm.LoadedModel] = field(default_factory=lambda: Recent(3))
-    features: Recent[tuple[str, int, int], fm.Features] = field(default_factory=lambda: Recent(2))
-    scores: Recent[tuple[str, str], fm.Evaluation] = field(default_factory=lambda: Recent(16))
+    subjects: Recent[Opened, Subject] = field(default_factory=lambda: Recent(8))
+    models: Recent[Opened, fm.LoadedModel] = field(default_factory=lambda: Recent(3))
+    features: Recent[tuple[Opened, int, int], fm.Features] = field(
+        default_factory=lambda: Recent(2)
+    )
+    scores: Recent[tuple[Opened, str], fm.Evaluation] = field(default_factory=lambda: Recent(16))
     answers: Recent[Question, Answer] = field(default_factory=lambda: Recent(64))
     results: Recent[str, fm.RunResult] = field(default_factory=lambda: Recent(3))
 
-    def subject(self, source: str) -> Subject | None:
-        """What is known of a source; None if it is a folder that was not opened yet."""
-        known = self.subjects.get(source)
-        if known is None and source.startswith(demos.PREFIX):
-            return self.subjects.put(source, demo_subject(source))
+    def subject(self, opened: Opened) -> Subject | None:
+        """What is known of a model; None if it was not opened yet and no card tells it."""
+        known = self.subjects.get(opened)
+        if known is None and opened.from_card:
+            return self.subjects.put(opened, demo_subject(opened.source))
         return known
 
-    def open(self, source: str, report: Report) -> str:
-        """Open a folder as it is now, score and describe it; returns its full source."""
-        from ffmerge_core.models.loaded import anatomy
-
-        self.forget(source)
-        model = self.load(source, report)
-        if model.source != source:
-            self.forget(model.source)
-            self.models.put(model.source, model)
-        score = self.score(model, "validation", report)
-        subject = Subject(
-            source=model.source,
-            revision=model.revision,
-            title=model.source.rstrip("/").rsplit("/", 1)[-1],
-            description=f"A {model.family.name} opened from {model.source}.",
-            family=model.family.name,
-            sublayers=model.sublayers,
-            anatomy=anatomy(model.model, model.family, model.sublayers),
-            n_parameters=model.n_parameters,
-            weight_bytes=model.weight_bytes,
-            scores={"validation": score.summary()},
-            facts=(("Data", f"{model.require_task().data}, built in and fitted to the input"),),
+    def open(self, wanted: Opened, report: Report) -> Opened:
+        """Open, score and describe a model as it is now; returns its key, with full paths."""
+        model = self._read(wanted, report)
+        if model.task is None:
+            raise DataError(
+                f"{wanted.source} was not saved with data to measure it on. Choose the built-in "
+                "digits or your own data."
+            )
+        opened = replace(wanted, source=model.source, data=model.data)
+        self._forget(opened, model.revision)
+        self.models.put(opened, model)
+        self.subjects.put(
+            opened, loaded_subject(model, opened, self.score(opened, "validation", report))
         )
-        self.subjects.put(subject.source, subject)
-        return subject.source
+        return opened
 
-    def forget(self, source: str) -> None:
-        """Drop what was computed of a source, whose weights may have changed since."""
-        self.subjects.drop(lambda key: key == source)
-        self.models.drop(lambda key: key == source)
-        self.features.drop(lambda key: key[0] == source)
-        self.scores.drop(lambda key: key[0] == source)
-        self.answers.drop(lambda key: key.source == source)
+    def open_recipe(self, recipe: Recipe, report: Report) -> Opened:
+        """Open what a recipe names and check that its plan can be carried out on it.
 
-    def load(self, source: str, report: Report) -> fm.LoadedModel:
+        Raises `PlanError` if it cannot, or if weights or data are others than the recipe's.
+        """
+        opened = Opened.of(recipe)
+        if self.subject(opened) is None:
+            opened = self.open(opened, report)
+        model = self.load(opened, report)
+        from ffmerge_core.compression.running import fixed
+
+        recipe.plan.check(model.sublayers)
+        now = fixed(recipe, model)
+        for what, then, found in (
+            ("weights", recipe.revision, now.revision),
+            ("data", recipe.data_revision, now.data_revision),
+        ):
+            if then not in (None, found):
+                raise PlanError(
+                    f"The {what} of this recipe are others ({str(then)[:12]}) than those that are "
+                    f"here now ({str(found)[:12]}), so it would give other numbers. Restore them, "
+                    "or take its revisions out to open it on these."
+                )
+        return opened
+
+    def _forget(self, opened: Opened, revision: str) -> None:
+        """Drop what was computed of a model as it was, on any data if its weights have changed."""
+        stale = {opened}
+        for known in self.subjects.values():
+            if known.source == opened.source and known.revision != revision:
+                stale.add(known.opened)
+        self.subjects.drop(lambda key: key in stale)
+        self.models.drop(lambda key: key in stale)
+        self.features.drop(lambda key: key[0] in stale)
+        self.scores.drop(lambda key: key[0] in stale)
+        self.answers.drop(lambda key: key.opened in stale)
+
+    def load(self, opened: Opened, report: Report) -> fm.LoadedModel:
+        """The model, from the shelf if it is there."""
+        return self.models.get(opened) or self.models.put(opened, self._read(opened, report))
+
+    def _read(self, opened: Opened, report: Report) -> fm.LoadedModel:
         if "torch" not in sys.modules:
             report(0, 1, "Starting PyTorch, which takes a while the first time")
         import ffmerge_core as fm
 
-        return self.models.get(source) or self.models.put(
-            source, fm.load(source, task=data_of(source), report=report)
-        )
+        return fm.load(opened.source, opened.data, report, fidelity=opened.fidelity)
 
-    def score(self, model: fm.LoadedModel, split: Any, report: Report) -> fm.Evaluation:
+    def score(self, opened: Opened, split: Any, report: Report) -> fm.Evaluation:
         """The untouched model's score on a split."""
         import ffmerge_core as fm
 
-        return self.scores.get((model.source, split)) or self.scores.put(
-            (model.source, split), fm.evaluate(model, split, report)
+        return self.scores.get((opened, split)) or self.scores.put(
+            (opened, split), fm.evaluate(self.load(opened, report), split, report)
         )
 
     def answer(self, question: Question, report: Report) -> Answer:
@@ -156,8 +181,8 @@ class Shelf:
         if (known := self.answers.get(question)) is not None:
             return known
 
-        model = self.load(question.source, report)
-        key = (question.source, question.tokens, question.seed)
+        model = self.load(question.opened, report)
+        key = (question.opened, question.tokens, question.seed)
         feats = self.features.get(key) or self.features.put(
             key, fm.calibrate(model, question.tokens, question.seed, report)
         )
@@ -174,44 +199,30 @@ class Shelf:
         """Carry out a recipe with what is on the shelf, and put there what it made."""
         import ffmerge_core as fm
 
-        key = (recipe.source, recipe.tokens, recipe.seed)
+        opened = Opened.of(recipe)
+        key = (opened, recipe.tokens, recipe.seed)
         result = fm.run(
             recipe,
             report,
-            model=self.models.get(recipe.source),
+            model=self.models.get(opened),
             feats=self.features.get(key),
-            before=self.scores.get((recipe.source, "validation")),
+            before=self.scores.get((opened, "validation")),
         )
-        self.models.put(recipe.source, result.original)
-        self.scores.put((recipe.source, "validation"), result.before)
+        self.models.put(opened, result.original)
+        self.scores.put((opened, "validation"), result.before)
         if result.feats is not None:
             self.features.put(key, result.feats)
         return result
 
     def merge(self, recipe: Recipe, name: str, store: RunStore, report: Report) -> str:
         """Carry out a recipe as a run of the history; returns the run's id."""
-        model = self.load(recipe.source, report)
-        from ffmerge_core.compression.cost import versions
+        model = self.load(Opened.of(recipe), report)
+        from ffmerge_core.compression.running import fixed
+        from ffmerge_core.reporting.recording import record
 
-        recipe = replace(recipe, revision=model.revision)
-        run = store.start(recipe.to_dict(), recipe.source, name, versions())
-        try:
-            result = self.results.put(run.id, self.replay(recipe, report))
-            store.finish(run.id, result.record(), result.seconds, result.peak_memory)
-        except Interrupted:
-            # The run stays "running" and its process ends, by which the next server knows it.
-            raise
-        except Cancelled:
-            store.cancel(run.id)
-            raise
-        except Exception as error:
-            known = isinstance(error, FFMergeError)
-            said = str(error) if known else f"It stopped on an unexpected {type(error).__name__}."
-            # The history may be what failed: then the first error is the one to tell.
-            with suppress(FFMergeError):
-                store.fail(run.id, said)
-            raise
-        return run.id
+        run_id, result = record(store, fixed(recipe, model), name, self.replay, report)
+        self.results.put(run_id, result)
+        return run_id
 
     def reload(self, run_id: str, recipe: Recipe, report: Report) -> str:
         """Rebuild a stored run's merged model; its stored figures stay as they are."""
@@ -226,12 +237,7 @@ class Shelf:
         result = self.results.get(run_id)
         if result is None:
             result = self.results.put(run_id, self.replay(recipe, report))
-        before = self.score(result.original, "test", report)
+        before = self.score(Opened.of(recipe), "test", report)
         after = fm.evaluate(result.merged, "test", report)
         store.update_result(run_id, scores_record(before, after))
         return run_id
-
-
-def data_of(source: str) -> str | None:
-    """The data that a source is measured on: a demo's own, the built-in digits for a folder."""
-    return None if source.startswith(demos.PREFIX) else "digits"

@@ -14,6 +14,7 @@ from streamlit.errors import FragmentHandledException
 from streamlit.navigation.page import StreamlitPage
 
 from ffmerge_core.errors import Cancelled, FFMergeError
+from ffmerge_core.tasks.metrics import metric
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +108,25 @@ def with_interval(
     return f"{form(value)} ({form(low)} to {form(high)})"
 
 
-def score_text(score: Mapping[str, Any]) -> str:
-    """An `Evaluation.summary()` in a line: value and loss with intervals, and n."""
-    value = with_interval(score["value"], score["interval"])
-    loss = with_interval(score["loss"], score["loss_interval"], "{:.3f}".format)
-    return f"{score['metric']} {value}, loss {loss}, on {count(score['n'])} examples"
+def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
+    """An `Evaluation.summary()` in a line: all its figures with intervals, and n.
+
+    examples: what was scored, in the plural. A summary stored before there were other figures
+    lacks them.
+    """
+    main = (score["metric"], score["value"], score["interval"])
+    others = [(name, each["value"], each["interval"]) for name, each in other_figures(score)]
+    loss = ("loss", score["loss"], score["loss_interval"])
+    figures = (
+        f"{name} {with_interval(value, interval, metric(name).text)}"
+        for name, value, interval in (main, *others, loss)
+    )
+    return f"{', '.join(figures)}, on {count(score['n'])} {examples}"
+
+
+def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, figure) of the figures beside the metric and the loss, if any were stored."""
+    return list((score.get("others") or {}).items())
 
 
 def duration(seconds: float) -> str:

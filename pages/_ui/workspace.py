@@ -19,7 +19,8 @@ from typing import Any
 
 from ffmerge_core.plan import Mergeable, check_groups, in_layer_order
 from ffmerge_core.reporting.folders import write_atomically
-from pages._ui.workspace_state import Group, Groups, Settings, State
+from pages._ui.subject import Opened
+from pages._ui.workspace_state import Group, Groups, Picked, Settings, State, stack_of
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +46,20 @@ class Workspace:
         return self._state
 
     @property
-    def source(self) -> str | None:
-        return self._state.source
+    def opened(self) -> Opened | None:
+        return self._state.opened
 
     @property
     def groups(self) -> Groups:
-        return self._state.groups
+        return self._state.picked.groups
 
     @property
     def draft(self) -> Group:
-        return self._state.draft
+        return self._state.picked.draft
 
     @property
     def editing(self) -> int | None:
-        return self._state.editing
+        return self._state.picked.editing
 
     @property
     def settings(self) -> Settings:
@@ -66,7 +67,7 @@ class Workspace:
 
     @property
     def run_id(self) -> str | None:
-        return self._state.run_id
+        return self._state.picked.run_id
 
     @property
     def jobs(self) -> tuple[str, ...]:
@@ -74,24 +75,41 @@ class Workspace:
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._state.past)
+        return bool(self._state.picked.past)
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._state.future)
+        return bool(self._state.picked.future)
 
-    def set_source(self, source: str) -> None:
-        """Choose a model; another one clears groups, draft and history, which name the old one's
-        sublayers."""
+    def draft_of(self, stack: str) -> Group:
+        """What is picked of one stack and not yet a group."""
+        return tuple(name for name in self.draft if stack_of((name,)) == stack)
+
+    def editing_in(self, stack: str) -> int | None:
+        """Position of the group of this stack that is being edited."""
+        return self.editing if self._state.picked.edits(stack) else None
+
+    def open(self, opened: Opened) -> None:
+        """Turn to another model, or other data; what was picked on each model is kept."""
         with self._lock:
-            if source != self._state.source:
-                self._become(State(source=source, settings=self.settings))
+            self._become(self._state.turned_to(opened))
+
+    def fit(self, sublayers: Sequence[Mergeable]) -> bool:
+        """Forget what was picked if it names sublayers that the model has not; whether it did.
+
+        A folder's weights may have been replaced by those of a smaller model.
+        """
+        with self._lock:
+            fits = self._state.picked.names <= {sublayer.name for sublayer in sublayers}
+            if not fits:
+                self._pick(Picked())
+            return not fits
 
     def set_groups(self, groups: Sequence[Sequence[str]], sublayers: Sequence[Mergeable]) -> None:
         check_groups(groups, sublayers)
         ordered = tuple(in_layer_order(group, sublayers) for group in groups)
         with self._lock:
-            self._become(self._state.with_groups(ordered))
+            self._pick(self._state.picked.with_groups(ordered))
 
     def add_group(self, names: Sequence[str], sublayers: Sequence[Mergeable]) -> None:
         with self._lock:
@@ -111,46 +129,50 @@ class Workspace:
         with self._lock:
             groups = [*self.groups]
             del groups[index]
-            self._become(self._state.with_groups(tuple(groups)))
+            self._pick(self._state.picked.with_groups(tuple(groups)))
 
     def clear(self) -> None:
         """Remove all groups; can be undone."""
         with self._lock:
-            self._become(self._state.with_groups(()))
+            self._pick(self._state.picked.with_groups(()))
 
     def undo(self) -> None:
         """Go back one edit of the groups, if there is one."""
         with self._lock:
-            if (state := self._state).past:
-                *past, groups = state.past
-                future = (*state.future, state.groups)
-                self._become(
-                    replace(state.without_edit(), groups=groups, past=tuple(past), future=future)
+            if (picked := self._state.picked).past:
+                *past, groups = picked.past
+                future = (*picked.future, picked.groups)
+                self._pick(
+                    replace(picked.without_edit(), groups=groups, past=tuple(past), future=future)
                 )
 
     def redo(self) -> None:
         """Take back the last undo, if nothing was edited since."""
         with self._lock:
-            if (state := self._state).future:
-                *future, groups = state.future
-                past = (*state.past, state.groups)
-                self._become(
-                    replace(state.without_edit(), groups=groups, past=past, future=tuple(future))
+            if (picked := self._state.picked).future:
+                *future, groups = picked.future
+                past = (*picked.past, picked.groups)
+                self._pick(
+                    replace(picked.without_edit(), groups=groups, past=past, future=tuple(future))
                 )
 
-    def set_draft(self, names: Sequence[str]) -> None:
+    def set_draft(self, names: Sequence[str], stack: str) -> None:
+        """Make `names`, all of one stack, that stack's draft."""
         with self._lock:
-            self._become(replace(self._state, draft=tuple(names)))
+            others = [name for name in self.draft if stack_of((name,)) != stack]
+            self._pick(replace(self._state.picked, draft=(*others, *names)))
 
     def edit(self, index: int) -> None:
-        """Take the members of the group at `index`, counted from 0, into the draft."""
+        """Take the members of the group at `index`, counted from 0, into its stack's draft."""
         with self._lock:
-            self._become(replace(self._state, draft=self.groups[index], editing=index))
+            group = self.groups[index]
+            picked = self._state.picked.without_edit().without_draft(stack_of(group))
+            self._pick(replace(picked, draft=(*picked.draft, *group), editing=index))
 
-    def drop_draft(self) -> None:
-        """Empty the draft and leave the group that was edited as it is."""
+    def drop_draft(self, stack: str) -> None:
+        """Empty a stack's draft and leave the group that was edited as it is."""
         with self._lock:
-            self._become(replace(self._state, draft=(), editing=None))
+            self._pick(self._state.picked.without_draft(stack))
 
     def choose(self, **settings: Any) -> None:
         """Change some `Settings` by name."""
@@ -160,7 +182,7 @@ class Workspace:
 
     def open_run(self, run_id: str | None) -> None:
         with self._lock:
-            self._become(replace(self._state, run_id=run_id))
+            self._pick(replace(self._state.picked, run_id=run_id))
 
     def job_started(self, kind: str) -> None:
         """Remember that a job of this kind is under way, should the server stop."""
@@ -172,6 +194,9 @@ class Workspace:
         with self._lock:
             left = tuple(job for job in self._state.jobs if job != kind)
             self._become(replace(self._state, jobs=left))
+
+    def _pick(self, picked: Picked) -> None:
+        self._become(replace(self._state, picked=picked))
 
     def _become(self, state: State) -> None:
         if state == self._state:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NoReturn, get_args
 
 from ffmerge_core.plan import Anchor, Method
+from pages._ui.subject import Opened
 
 Group = tuple[str, ...]
 Groups = tuple[Group, ...]
@@ -17,51 +18,99 @@ METRICS = ("cka", "unbiased_cka")
 METHODS = get_args(Method)
 ANCHORS = get_args(Anchor)
 HISTORY = 50
-_FORMAT = 1
+KEPT = 20
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a tab has chosen for similarity (tokens, seed, feature, metric) and merging."""
+    """What a tab has chosen for similarity (tokens to stack) and merging.
+
+    stack: the one whose heatmap is shown; a model that has none of this name shows its first.
+    """
 
     tokens: int = 10_000
     seed: int = 0
     feature: str = "output"
     metric: str = "cka"
+    stack: str = ""
     method: str = "permute"
     anchor: str = "first"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What was picked on one model, by the names of its sublayers.
+
+    groups: in layer order each. draft: names picked but not yet a group; a group takes those of
+    one stack. editing: position of the group whose members the draft holds. past, future:
+    earlier and undone groups, newest last. run_id: the last opened run of the history.
+    """
+
+    groups: Groups = ()
+    draft: Group = ()
+    editing: int | None = None
+    past: tuple[Groups, ...] = ()
+    future: tuple[Groups, ...] = ()
+    run_id: str | None = None
+
+    def with_groups(self, groups: Groups) -> Picked:
+        """What is picked after an edit that can be undone."""
+        if groups == self.groups:
+            return self
+        past = (*self.past, self.groups)[-HISTORY:]
+        return replace(self.without_edit(), groups=groups, past=past, future=())
+
+    def without_edit(self) -> Picked:
+        """What is picked after an edit in progress was given up, and its draft with it."""
+        if self.editing is None:
+            return self
+        return self.without_draft(stack_of(self.groups[self.editing]))
+
+    def without_draft(self, stack: str) -> Picked:
+        """What is picked without a stack's draft, and without the edit that it served."""
+        draft = tuple(name for name in self.draft if stack_of((name,)) != stack)
+        return replace(self, draft=draft, editing=None if self.edits(stack) else self.editing)
+
+    def edits(self, stack: str) -> bool:
+        """Whether a group of this stack is being edited."""
+        return self.editing is not None and stack_of(self.groups[self.editing]) == stack
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every sublayer that is named here."""
+        groups = (self.groups, *self.past, *self.future)
+        return frozenset(name for each in groups for group in each for name in group) | {
+            *self.draft
+        }
 
 
 @dataclass(frozen=True)
 class State:
     """Everything a workspace holds, as one value.
 
-    source: what `load` takes. groups: in layer order each. draft: names picked but not yet a
-    group. editing: position of the group whose members the draft holds. past, future: earlier
-    and undone groups, newest last. jobs: kinds of jobs that were started and not seen to end.
-    run_id: the last opened run of the history.
+    picked: on the model that is open. jobs: kinds of jobs that were started and not seen to
+    end. kept: what was picked on models that were open before, by source, newest last.
     """
 
-    source: str | None = None
-    groups: Groups = ()
-    draft: Group = ()
-    editing: int | None = None
+    opened: Opened | None = None
+    picked: Picked = Picked()
     settings: Settings = Settings()
-    past: tuple[Groups, ...] = ()
-    future: tuple[Groups, ...] = ()
     jobs: tuple[str, ...] = ()
-    run_id: str | None = None
+    kept: tuple[tuple[str, Picked], ...] = ()
 
-    def with_groups(self, groups: Groups) -> State:
-        """The state after an edit that can be undone."""
-        if groups == self.groups:
-            return self
-        past = (*self.past, self.groups)[-HISTORY:]
-        return replace(self.without_edit(), groups=groups, past=past, future=())
+    def turned_to(self, opened: Opened) -> State:
+        """The state with another model open, and what was picked on it before.
 
-    def without_edit(self) -> State:
-        """The state after an edit in progress was given up, and its draft with it."""
-        return self if self.editing is None else replace(self, editing=None, draft=())
+        Other data for the model that is open changes nothing that was picked.
+        """
+        if self.opened is None or self.opened.source == opened.source:
+            return replace(self, opened=opened)
+        kept = dict(self.kept)
+        kept.pop(self.opened.source, None)
+        kept[self.opened.source] = self.picked
+        picked = kept.pop(opened.source, Picked())
+        return replace(self, opened=opened, picked=picked, kept=tuple(kept.items())[-KEPT:])
 
     def to_json(self) -> str:
         return json.dumps({"format": _FORMAT, **asdict(self)})
@@ -72,28 +121,61 @@ class State:
         data = json.loads(text)
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
             _refuse("no known format")
-        fields = cls.__dataclass_fields__
-        if set(data) != set(fields):
-            _refuse("other fields than expected")
+        _expect(data, cls)
         return cls(
-            source=_text_or_none(data["source"]),
-            groups=_groups(data["groups"]),
-            draft=_names(data["draft"]),
-            editing=_position(data["editing"]),
+            opened=None if data["opened"] is None else _opened(data["opened"]),
+            picked=_picked(data["picked"]),
             settings=_settings(data["settings"]),
-            past=tuple(_groups(groups) for groups in _list(data["past"])),
-            future=tuple(_groups(groups) for groups in _list(data["future"])),
             jobs=_names(data["jobs"]),
-            run_id=_text_or_none(data["run_id"]),
+            kept=tuple(_kept(entry) for entry in _list(data["kept"])),
         )
 
 
+def stack_of(group: Group) -> str:
+    """The stack that a group is of, by its first member."""
+    return group[0].rpartition(".")[0]
+
+
+def _opened(data: Any) -> Opened:
+    _expect(data, Opened)
+    if not isinstance(data["source"], str) or not isinstance(data["fidelity"], bool):
+        _refuse("no model where one is expected")
+    return Opened(data["source"], _text_or_none(data["data"]), data["fidelity"])
+
+
+def _picked(data: Any) -> Picked:
+    _expect(data, Picked)
+    picked = Picked(
+        groups=_groups(data["groups"]),
+        draft=_names(data["draft"]),
+        editing=_position(data["editing"]),
+        past=tuple(_groups(groups) for groups in _list(data["past"])),
+        future=tuple(_groups(groups) for groups in _list(data["future"])),
+        run_id=_text_or_none(data["run_id"]),
+    )
+    if picked.editing is not None and picked.editing >= len(picked.groups):
+        _refuse("an edit of a group that is not there")
+    return picked
+
+
+def _kept(data: Any) -> tuple[str, Picked]:
+    entry = _list(data)
+    if len(entry) != 2 or not isinstance(entry[0], str):
+        _refuse("no model's name beside what was picked on it")
+    return entry[0], _picked(entry[1])
+
+
+def _expect(data: Any, cls: type) -> None:
+    """Refuse anything but a mapping with exactly the fields of a dataclass."""
+    if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
+        _refuse(f"no {cls.__name__} of this version")
+
+
 def _settings(data: Any) -> Settings:
-    if not isinstance(data, Mapping):
-        _refuse("no settings")
+    _expect(data, Settings)
     known = asdict(Settings())
     choices = {"feature": FEATURES, "metric": METRICS, "method": METHODS, "anchor": ANCHORS}
-    if set(data) != set(known) or any(type(data[key]) is not type(known[key]) for key in known):
+    if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")
     if any(data[key] not in allowed for key, allowed in choices.items()):
         _refuse("settings of another version")
@@ -101,7 +183,10 @@ def _settings(data: Any) -> Settings:
 
 
 def _groups(data: Any) -> Groups:
-    return tuple(_names(group) for group in _list(data))
+    groups = tuple(_names(group) for group in _list(data))
+    if not all(groups):
+        _refuse("a group of nothing")
+    return groups
 
 
 def _names(data: Any) -> Group:

@@ -7,11 +7,13 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from pages._ui.compare_table import table_key
+from pages._ui.picking import draft_key
 from pages._ui.shared import (
     WORKSPACE_PARAMETER,
     job_registry,
     run_store,
 )
+from pages._ui.workspace_state import stack_of
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo:vit-digits"
@@ -61,8 +63,13 @@ def sentences(tab: AppTest) -> str:
 
 
 def add_group(tab: AppTest, *names: str) -> None:
-    tab.multiselect(key="draft").set_value(list(names)).run()
+    pick(tab, *names)
     press(tab, "Add group")
+
+
+def pick(tab: AppTest, *names: str) -> None:
+    """Make `names` the draft of their stack, which must be the one that is shown."""
+    tab.multiselect(key=draft_key(stack_of(names))).set_value(list(names)).run()
 
 
 def with_run(*groups: tuple[str, ...]) -> AppTest:

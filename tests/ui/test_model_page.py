@@ -12,7 +12,7 @@ from pages._ui.shared import (
     shelf,
     workspace_store,
 )
-from pages._ui.subject import demo_subject
+from pages._ui.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import (
     DEMO,
@@ -38,7 +38,7 @@ def test_the_first_page_tells_the_model_from_its_card() -> None:
     assert set(table["Parameters"]) == {33_088}
     assert set(table["Gated"]) == {"no"}
     score = subject.scores["validation"]
-    assert f"on {score['n']} examples" in sentences(tab)
+    assert f"on {score['n']} images" in sentences(tab)
 
 
 def test_not_finite_activations_are_a_sentence(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_not_finite_activations_are_a_sentence(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path / "wild")
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "wild"))
-    press(tab, "Open")
+    press(tab, "Open folder")
     assert any("encoder.1" in error.value for error in tab.error)
 
 
@@ -70,17 +70,17 @@ def test_a_folder_that_cannot_be_opened_is_a_sentence_and_loses_nothing(
     add_group(tab, "encoder.6", "encoder.7")
     go(tab, "model")
     tab.text_input(key="folder").set_value(str(path))
-    press(tab, "Open")
+    press(tab, "Open folder")
     assert any(str(path) in error.value for error in tab.error)
     workspace = workspace_store().find(id_of(tab))
-    assert (workspace.source, workspace.groups) == (DEMO, (("encoder.6", "encoder.7"),))
+    assert (workspace.opened, workspace.groups) == (Opened(DEMO), (("encoder.6", "encoder.7"),))
 
 
 def test_the_whole_job_on_a_users_own_folder(tmp_path: Path) -> None:
     transformers_vit(depth=4).save_pretrained(tmp_path / "mine")
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
-    press(tab, "Open")
+    press(tab, "Open folder")
     tab.run()
     assert "**mine**" in sentences(tab)
     go(tab, "similarity")
@@ -94,7 +94,7 @@ def test_the_whole_job_on_a_users_own_folder(tmp_path: Path) -> None:
     assert "**mine**" in sentences(again)
     assert list(again.dataframe[0].value["Groups"]) == ["encoder 1–2"]
     go(again, "model")
-    press(again, "Back to the demo")
+    next(button for button in again.button if button.key == "open-vit-digits").click().run()
     assert metrics(again)["Parameters"] == "602,058"
 
 
@@ -104,7 +104,7 @@ def test_a_folder_that_was_overwritten_is_read_again(tmp_path: Path) -> None:
     for depth in (3, 5):
         transformers_vit(depth=depth).save_pretrained(tmp_path / "mine")
         tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
-        press(tab, "Open")
+        press(tab, "Open folder")
         assert len(tab.run().dataframe[0].value) == depth
 
 

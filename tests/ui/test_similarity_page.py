@@ -15,6 +15,7 @@ from tests.ui.pages_support import (
     id_of,
     metrics,
     open_app,
+    pick,
     press,
     sentences,
     settle,
@@ -34,8 +35,8 @@ def test_similarity_is_measured_and_groups_update_the_count() -> None:
     assert metrics(tab)["After merging"] == before
     press(tab, "Redo")
     press(tab, "Edit")
-    assert tab.multiselect(key="draft").value == ["encoder.2", "encoder.3", "encoder.4"]
-    tab.multiselect(key="draft").set_value(["encoder.2", "encoder.3"]).run()
+    assert tab.multiselect(key="draft-encoder").value == ["encoder.2", "encoder.3", "encoder.4"]
+    pick(tab, "encoder.2", "encoder.3")
     press(tab, "Save group")
     assert metrics(tab)["After merging"] == f"{602_058 - 33_088:,}"
     press(tab, "Remove")
@@ -69,7 +70,7 @@ def test_every_comparison_is_drawn(of: str) -> None:
 def test_what_cannot_be_a_group_is_refused_with_the_reason(names: list[str], reason: str) -> None:
     tab = open_app("similarity")
     add_group(tab, "encoder.3", "encoder.4")
-    tab.multiselect(key="draft").set_value(names).run()
+    pick(tab, *names)
     assert any(reason in warning.value for warning in tab.warning)
     assert next(button for button in tab.button if button.label == "Add group").disabled
 
@@ -100,7 +101,7 @@ def test_the_heatmap_of_another_model_is_measured_anew(tmp_path: Path) -> None:
     transformers_vit(depth=4).save_pretrained(tmp_path / "mine")
     tab = open_app("similarity")
     go(tab, "model").text_input(key="folder").set_value(str(tmp_path / "mine"))
-    press(tab, "Open")
+    press(tab, "Open folder")
     go(tab, "similarity")
     spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
     assert len(spec["data"][-1]["customdata"]) == 16

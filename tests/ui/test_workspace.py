@@ -13,8 +13,9 @@ import pytest
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 from pages._ui import workspace as workspace_module
+from pages._ui.subject import Opened
 from pages._ui.workspace import Workspace, WorkspaceStore
-from pages._ui.workspace_state import HISTORY, Settings, State
+from pages._ui.workspace_state import HISTORY, KEPT, Picked, Settings, State
 
 SUBLAYERS = [
     FFSublayer(
@@ -29,6 +30,7 @@ SUBLAYERS = [
     )
     for i in range(6)
 ]
+DEMO, ELSEWHERE = Opened("demo:vit-digits"), Opened("/models/elsewhere", "digits")
 ID = "0123456789abcdef0123456789abcdef"
 EARLY, LATE = ("encoder.0", "encoder.1"), ("encoder.2", "encoder.3", "encoder.4")
 
@@ -96,18 +98,70 @@ def test_the_history_is_bounded(workspace: Workspace) -> None:
     for _ in range(HISTORY):
         workspace.add_group(EARLY, SUBLAYERS)
         workspace.clear()
-    assert len(workspace.state.past) == HISTORY
+    assert len(workspace.state.picked.past) == HISTORY
 
 
-def test_another_source_clears_groups_and_keeps_settings(workspace: Workspace) -> None:
-    workspace.set_source("demo:vit-digits")
+def test_another_model_has_groups_of_its_own_and_keeps_the_settings(workspace: Workspace) -> None:
+    workspace.open(DEMO)
     workspace.add_group(EARLY, SUBLAYERS)
+    workspace.set_draft(["encoder.3"], "encoder")
+    workspace.open_run("run-1")
+    before = workspace.state.picked
     workspace.choose(tokens=5_000, metric="unbiased_cka")
-    workspace.set_source("demo:vit-digits")
-    assert workspace.groups == (EARLY,)
-    workspace.set_source("elsewhere")
-    assert (workspace.groups, workspace.can_undo) == ((), False)
+    workspace.open(ELSEWHERE)
+    assert workspace.state.picked == Picked()
     assert workspace.settings == Settings(tokens=5_000, metric="unbiased_cka")
+    workspace.add_group(LATE, SUBLAYERS)
+    workspace.open(DEMO)
+    assert workspace.state.picked == before
+    workspace.undo()
+    assert workspace.groups == ()
+    workspace.open(ELSEWHERE)
+    assert workspace.groups == (LATE,)
+
+
+def test_other_data_for_the_same_model_changes_nothing_that_was_picked(
+    workspace: Workspace,
+) -> None:
+    workspace.open(DEMO)
+    workspace.add_group(EARLY, SUBLAYERS)
+    workspace.open(Opened(DEMO.source, "/data/mine.zip", fidelity=True))
+    assert (workspace.groups, workspace.state.kept) == ((EARLY,), ())
+
+
+def test_models_that_are_remembered_are_bounded_and_the_oldest_goes(workspace: Workspace) -> None:
+    for number in range(KEPT + 2):
+        workspace.open(Opened(f"/models/{number}"))
+        workspace.add_group(EARLY, SUBLAYERS)
+    assert len(workspace.state.kept) == KEPT
+    workspace.open(Opened("/models/1"))
+    assert workspace.groups == (EARLY,)
+    workspace.open(Opened("/models/0"))
+    assert workspace.groups == ()
+
+
+def test_what_names_sublayers_that_are_gone_is_forgotten(workspace: Workspace) -> None:
+    workspace.add_group(EARLY, SUBLAYERS)
+    workspace.set_draft(["encoder.4"], "encoder")
+    assert not workspace.fit(SUBLAYERS)
+    assert workspace.groups == (EARLY,)
+    assert workspace.fit(SUBLAYERS[:4])
+    assert workspace.state.picked == Picked()
+
+
+def test_each_stack_has_a_draft_and_an_edit_of_its_own(workspace: Workspace) -> None:
+    workspace.add_group(EARLY, SUBLAYERS)
+    workspace.set_draft(["decoder.1", "decoder.2"], "decoder")
+    workspace.edit(0)
+    assert workspace.draft_of("encoder") == EARLY
+    assert (workspace.editing_in("encoder"), workspace.editing_in("decoder")) == (0, None)
+    workspace.set_draft(["decoder.2"], "decoder")
+    assert workspace.draft_of("encoder") == EARLY
+    workspace.drop_draft("encoder")
+    assert (workspace.editing, workspace.draft) == (None, ("decoder.2",))
+    workspace.edit(0)
+    workspace.undo()
+    assert (workspace.groups, workspace.draft) == ((), ("decoder.2",))
 
 
 def test_settings_are_chosen_by_known_names_only(workspace: Workspace) -> None:
@@ -117,16 +171,18 @@ def test_settings_are_chosen_by_known_names_only(workspace: Workspace) -> None:
 
 def test_everything_survives_a_restart(tmp_path: Path) -> None:
     workspace = WorkspaceStore(tmp_path).find(None)
-    workspace.set_source("demo:vit-digits")
+    workspace.open(DEMO)
     workspace.add_group(EARLY, SUBLAYERS)
     workspace.add_group(LATE, SUBLAYERS)
     workspace.undo()
-    workspace.set_draft(["encoder.3"])
+    workspace.set_draft(["encoder.3"], "encoder")
     workspace.choose(seed=7)
     workspace.job_started("merge")
     workspace.job_started("similarity")
     workspace.job_ended("similarity")
     workspace.open_run("run-1")
+    workspace.open(ELSEWHERE)
+    workspace.open(DEMO)
 
     again = WorkspaceStore(tmp_path).find(workspace.id)
     assert again is not workspace
@@ -160,7 +216,12 @@ def test_an_id_that_is_not_ours_is_replaced_and_never_a_path(tmp_path: Path, id:
     assert files == [folder / f"{workspace.id}.json"]
 
 
-GOOD = json.loads(State(source="demo:vit-digits", groups=(EARLY,)).to_json())
+GOOD = json.loads(
+    State(
+        opened=DEMO, picked=Picked(groups=(EARLY,)), kept=((ELSEWHERE.source, Picked()),)
+    ).to_json()
+)
+PICKED = GOOD["picked"]
 
 
 @pytest.mark.parametrize(
@@ -170,11 +231,18 @@ GOOD = json.loads(State(source="demo:vit-digits", groups=(EARLY,)).to_json())
         "{",
         "[]",
         "null",
-        json.dumps({**GOOD, "format": 2}),
+        json.dumps({**GOOD, "format": 1}),
         json.dumps({**GOOD, "extra": 1}),
-        json.dumps({**GOOD, "groups": "encoder.0"}),
-        json.dumps({**GOOD, "groups": [[1, 2]]}),
-        json.dumps({**GOOD, "source": 3}),
+        json.dumps({**GOOD, "picked": {**PICKED, "groups": "encoder.0"}}),
+        json.dumps({**GOOD, "picked": {**PICKED, "groups": [[1, 2]]}}),
+        json.dumps({**GOOD, "picked": {**PICKED, "groups": [[]]}}),
+        json.dumps({**GOOD, "picked": {**PICKED, "editing": 1}}),
+        json.dumps({**GOOD, "picked": None}),
+        json.dumps({**GOOD, "opened": "demo:vit-digits"}),
+        json.dumps({**GOOD, "opened": {"source": 3, "data": None, "fidelity": False}}),
+        json.dumps({**GOOD, "opened": {"source": "a", "data": None, "fidelity": "no"}}),
+        json.dumps({**GOOD, "kept": [["a"]]}),
+        json.dumps({**GOOD, "kept": [[1, PICKED]]}),
         json.dumps({**GOOD, "jobs": [5]}),
         json.dumps({**GOOD, "settings": {"tokens": 5}}),
         json.dumps({**GOOD, "settings": {**GOOD["settings"], "tokens": "many"}}),
