@@ -11,22 +11,26 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
-from pages._ui.compare_table import figure_of, filtered, table
+from ffmerge_core.reporting.scores import figures_of
+from ffmerge_core.tasks.metrics import metric
+from pages._ui.compare_table import figure_of, filtered, score_names, stored_figures, table
 from pages._ui.opened import opened_subject
 from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Subject, plan_in_words
+from pages._ui.subject import Opened, Subject, plan_in_words
 from pages._ui.widgets import Download, count, download_row, empty_state, guarded
 
 
 def chart(subject: Subject, runs: Sequence[Run]) -> None:
     scored = {split for run in runs for split in _changes(run)}
+    names = score_names(subject, runs)
     left, right = st.columns(2)
-    metric = left.segmented_control(
+    score = left.segmented_control(
         "Score",
-        ("accuracy", "loss"),
-        default="accuracy",
+        names,
+        default=names[0],
         required=True,
-        key="compare_metric",
+        # Each kind of score has a choice of its own: another model may lack this one's.
+        key=f"compare_score_{names[0]}",
         persist_state="session",
     )
     split = right.segmented_control(
@@ -40,9 +44,8 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
         help="The test split has figures for runs whose final score was asked for.",
     )
     split = split if split in scored else "validation"
-    points = _original(subject, runs, metric, split)
-    points += [_point(run, metric, split) for run in runs if split in _changes(run)]
-    figure = compare_chart(points, metric)
+    points = _original(subject, runs, score, split) + _merged(runs, score, split)
+    figure = compare_chart(points, metric(score))
     st.plotly_chart(figure, key="compare", config={"displaylogo": False})
     download_row(
         Download("Figure (HTML)", "compare.html", lambda: to_html(figure), "text/html"),
@@ -56,52 +59,35 @@ def _changes(run: Run) -> Mapping[str, Any]:
     return changes
 
 
-def _original(subject: Subject, runs: Sequence[Run], metric: str, split: str) -> list[RunPoint]:
-    """The untouched model, as its card or else a run scored it."""
-    scored = (figure_of(run, "original", split) for run in runs)
-    score = subject.scores.get(split) or next(filter(None, scored), None)
-    if score is None:
+def _original(subject: Subject, runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
+    """The untouched model, as a run scored it, on the data that runs have, or else its card."""
+    scored = [stored_figures(run, "original", split) for run in runs]
+    if known := subject.scores.get(split):
+        scored.append(figures_of(known))
+    figure = next((figures[score] for figures in scored if score in figures), None)
+    if figure is None:
         return []
     return [
-        _as_point(
-            "original", "Original", subject.n_parameters, score, metric,
-            plan="nothing merged", method="original",
+        RunPoint(
+            "original", "Original", subject.n_parameters, *figure,
+            plan="nothing merged", is_original=True, method="original",
         )
     ]  # fmt: skip
 
 
-def _point(run: Run, metric: str, split: str) -> RunPoint:
-    merged = (run.result or {})["merged"]
-    plan = run.recipe["plan"]
-    return _as_point(
-        run.id, run.name, merged["n_parameters"], merged[split], metric,
-        plan=plan_in_words(plan), method=plan["method"],
-    )  # fmt: skip
-
-
-def _as_point(
-    id: str,
-    name: str,
-    n_parameters: int,
-    score: Mapping[str, Any],
-    metric: str,
-    plan: str,
-    method: str,
-) -> RunPoint:
-    loss = metric == "loss"
-    low, high = score["loss_interval"] if loss else score["interval"]
-    return RunPoint(
-        id=id,
-        name=name,
-        n_parameters=n_parameters,
-        value=score["loss"] if loss else score["value"],
-        low=low,
-        high=high,
-        plan=plan,
-        is_original=id == "original",
-        method=method,
-        higher_is_better=not loss,
-    )
+def _merged(runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
+    points = []
+    for run in runs:
+        figures, plan = stored_figures(run, "merged", split), run.recipe["plan"]
+        if score in figures:
+            n_parameters = figure_of(run, "merged", "n_parameters")
+            points.append(
+                RunPoint(
+                    run.id, run.name, n_parameters, *figures[score],
+                    plan=plan_in_words(plan), is_original=False, method=plan["method"],
+                )
+            )  # fmt: skip
+    return points
 
 
 def actions(selected: Sequence[Run], subject: Subject) -> None:
@@ -166,30 +152,37 @@ def _restore() -> None:
         st.session_state["problem"] = str(error)
 
 
-def of_these_weights(runs: Sequence[Run], subject: Subject) -> list[Run]:
-    """Runs that can be compared: of the weights that are open, with a plan known here."""
-    mine, other, unknown = [], 0, 0
+def comparable(runs: Sequence[Run], subject: Subject) -> list[Run]:
+    """Runs of what is open: these weights, this data, with a plan that is known here."""
+    mine, other_data, other, unknown = [], 0, 0, 0
     for run in runs:
         try:
             recipe = Recipe.from_dict(run.recipe)
         except FFMergeError:
             unknown += 1
             continue
-        if recipe.revision not in (None, subject.revision):
+        if Opened.of(recipe) != subject.opened:
+            other_data += 1
+        elif recipe.revision not in (None, subject.revision):
             other += 1
-            continue
-        mine.append(run)
-    if other:
-        st.info(f"{count(other)} runs of other weights at {subject.source} are not shown.")
-    if unknown:
-        st.info(f"{count(unknown)} runs with plans of another version are not shown.")
+        else:
+            mine.append(run)
+    for n, what in (
+        (other_data, f"of {subject.source} measured on other data, or in another way,"),
+        (other, f"of other weights at {subject.source}"),
+        (unknown, "with plans of another version"),
+    ):
+        if n == 1:
+            st.info(f"1 run {what} is not shown.")
+        elif n:
+            st.info(f"{count(n)} runs {what} are not shown.")
     return mine
 
 
 with guarded():
     subject = opened_subject("Compare")
     store = run_store()
-    runs = of_these_weights(store.list(subject.source), subject)
+    runs = comparable(store.list(subject.source), subject)
     if st.session_state.get("problem"):
         st.error(st.session_state.pop("problem"))
     if not runs and not st.session_state.get("deleted"):

@@ -7,13 +7,14 @@ import streamlit as st
 from ffmerge_core.errors import DataError
 from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import Run
+from pages._ui.changed import what_changed
+from pages._ui.export import export
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import opened_subject
 from pages._ui.picking import savings
-from pages._ui.results import alignment, before_and_after, changed_images
+from pages._ui.results import alignment, before_and_after
 from pages._ui.shared import current_workspace, run_store, shelf
-from pages._ui.shelf import data_of
-from pages._ui.subject import Subject, plan_in_words, short
+from pages._ui.subject import Opened, Subject, plan_in_words, short
 from pages._ui.try_out import try_out
 from pages._ui.widgets import empty_state, guarded, next_step
 
@@ -49,7 +50,8 @@ def choose(subject: Subject) -> Recipe:
     return Recipe(
         source=subject.source,
         plan=MergePlan(workspace.groups, method=method, anchor=anchor),
-        data=data_of(subject.source),
+        data=subject.opened.data,
+        fidelity=subject.opened.fidelity,
         tokens=chosen.tokens,
         seed=chosen.seed,
     )
@@ -78,7 +80,7 @@ def merge_button(recipe: Recipe) -> None:
 
 
 def opened_run(subject: Subject) -> Run | None:
-    """The run that this tab made or opened last, if it is one of this model."""
+    """The run that this tab made or opened last, if it is one of what is open."""
     workspace = current_workspace()
     if workspace.run_id is None:
         return None
@@ -88,7 +90,8 @@ def opened_run(subject: Subject) -> Run | None:
         # Deleted meanwhile, perhaps by another tab.
         workspace.open_run(None)
         return None
-    return run if run.source == subject.source and run.result is not None else None
+    mine = Opened.of(Recipe.from_dict(run.recipe)) == subject.opened
+    return run if mine and run.result is not None else None
 
 
 def show(run: Run) -> None:
@@ -103,9 +106,12 @@ def show(run: Run) -> None:
     if result is None:
         load_again(run, recipe)
     else:
-        changed_images(result)
+        what_changed(result)
         st.subheader("Try it")
-        try_out(result)
+        try_out(run.id, result)
+    st.subheader("Export")
+    with guarded():
+        export(run, result)
     next_step("pages/compare.py", "Compare with the original and other merges")
 
 

@@ -53,6 +53,7 @@ class RunResult:
                 "weight_bytes": model.weight_bytes,
             }
         return record | {
+            "examples": self.original.require_task().examples,
             "pairs": [asdict(pair) for pair in self.pairs],
             "n_tokens": self.feats.n_tokens if self.feats else None,
         }

@@ -21,11 +21,15 @@ def to_frame(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a run, in the order given; empty cells where a run has no such figure.
 
     "weights MB" is 10⁶ bytes; every "change" is merged minus original, paired over the
-    examples; "low" and "high" are the ends of the interval of the column before them.
+    examples; "low" and "high" are the ends of the interval of the column before them. Figures
+    beside a task's own, such as "validation chrF", have columns where a run has them, at the end.
     """
     import pandas as pd
 
-    return pd.DataFrame([_record(run) for run in runs], columns=list(_record(None)))
+    kept = list(runs)
+    rows = [_record(run) | _others(run) for run in kept]
+    columns = dict.fromkeys(name for row in (_record(None), *rows) for name in row)
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def to_csv(runs: Iterable[Run]) -> str:
@@ -55,6 +59,8 @@ def _record(run: Run | None) -> Record:
         "anchor": plan.get("anchor"),
         "groups": "; ".join(" + ".join(group) for group in groups) or None,
         "sublayers removed": sum(len(group) - 1 for group in groups),
+        "data": recipe.get("data"),
+        "fidelity": recipe.get("fidelity", False) if run else None,
         "tokens": recipe.get("tokens"),
         "seed": recipe.get("seed"),
         "original parameters": original.get("n_parameters"),
@@ -94,6 +100,19 @@ def _scores(result: Mapping[str, Any], split: str) -> Record:
         f"{split} loss change high": loss_high,
         f"{split} agreement": change.get("agreement"),
     }
+
+
+def _others(run: Run) -> Record:
+    """Columns of the figures that are neither a task's own metric nor its loss."""
+    columns: Record = {}
+    for split in ("validation", "test"):
+        for part, suffix in (("merged", ""), ("difference", " change")):
+            score = ((run.result or {}).get(part) or {}).get(split) or {}
+            for name, figure in score.get("others", {}).items():
+                column = f"{split} {name}{suffix}"
+                columns[column] = figure["value"]
+                columns[f"{column} low"], columns[f"{column} high"] = figure["interval"]
+    return columns
 
 
 def _scaled(n_bytes: int | None) -> float | None:

@@ -11,6 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.reporting.runs import Run
+from ffmerge_core.reporting.scores import Stored, figures_of
+from ffmerge_core.tasks.metrics import Metric, metric
 from pages._ui.subject import Subject, short
 
 STATUS_HELP = (
@@ -43,53 +45,94 @@ def _searchable(run: Run) -> str:
 
 def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
     """The table; returns the selected runs."""
-    rows = [
-        {
-            "Name": run.name,
-            "Status": run.status,
-            "Groups": "; ".join(short(group) for group in run.recipe["plan"]["groups"]),
-            "Method": run.recipe["plan"]["method"],
-            "Parameters": figure_of(run, "merged", "n_parameters"),
-            "Saved": _saved(run, subject),
-            "Accuracy": _percent(figure_of(run, "merged", "validation", "value")),
-            "Change": _percent(figure_of(run, "difference", "validation", "value")),
-            "Loss": figure_of(run, "merged", "validation", "loss"),
-            "Test accuracy": _percent(figure_of(run, "merged", "test", "value")),
-            "Seconds": sum(run.seconds.values()) if run.seconds else None,
-            "Peak memory": run.peak_memory / 1e6 if run.peak_memory else None,
-            "When": run.created,
-        }
-        for run in runs
-    ]
-    if not rows:
+    if not runs:
         st.info("No run matches the filter.")
         return []
-    frame = pd.DataFrame(rows)
-    if frame["Test accuracy"].isna().all():
-        frame = frame.drop(columns="Test accuracy")
+    scores = score_names(subject, runs)
+    frame = pd.DataFrame([_row(run, subject, scores) for run in runs])
+    own = metric(scores[0])
+    tested = f"Test {own.name}"
+    if frame[tested].isna().all():
+        frame = frame.drop(columns=tested)
     number = st.column_config.NumberColumn
+    unit = "In percentage points, paired" if own.percent else "Paired"
+    columns: dict[str, Any] = {
+        _title(name): number(format=_format(metric(name)), help="On the validation split.")
+        for name in scores
+    }
     event: Any = st.dataframe(
         frame,
         key=table_key(runs),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        column_config={
+        column_config=columns
+        | {
             "Status": st.column_config.TextColumn(help=STATUS_HELP),
             "Parameters": number(format="localized"),
             "Saved": number(format="%.1f%%", help="Share of the original's parameters."),
-            "Accuracy": number(format="%.1f%%", help="On the validation split."),
             "Change": number(
-                format="%+.1f", help="In percentage points, paired, on the validation split."
+                format=f"%+.{own.digits}f",
+                help=f"Of the {own.name}, on the validation split. {unit}, merged minus original.",
             ),
-            "Loss": number(format="%.3f", help="On the validation split."),
-            "Test accuracy": number(format="%.1f%%", help="After a final score."),
+            tested: number(format=_format(own), help="After a final score."),
             "Seconds": number(format="%.1f"),
             "Peak memory": number(format="%.0f MB", help="Of the whole process."),
             "When": st.column_config.DatetimeColumn(format="distance"),
         },
     )
     return [runs[row] for row in event["selection"]["rows"] if row < len(runs)]
+
+
+def _row(run: Run, subject: Subject, scores: Sequence[str]) -> dict[str, Any]:
+    validation = stored_figures(run, "merged", "validation")
+    change = stored_figures(run, "difference", "validation")
+    test = stored_figures(run, "merged", "test")
+    own = scores[0]
+    return {
+        "Name": run.name,
+        "Status": run.status,
+        "Groups": "; ".join(short(group) for group in run.recipe["plan"]["groups"]),
+        "Method": run.recipe["plan"]["method"],
+        "Parameters": figure_of(run, "merged", "n_parameters"),
+        "Saved": _saved(run, subject),
+        _title(own): _shown(own, validation),
+        "Change": _shown(own, change),
+        **{_title(name): _shown(name, validation) for name in scores[1:]},
+        f"Test {own}": _shown(own, test),
+        "Seconds": sum(run.seconds.values()) if run.seconds else None,
+        "Peak memory": run.peak_memory / 1e6 if run.peak_memory else None,
+        "When": run.created,
+    }
+
+
+def score_names(subject: Subject, runs: Sequence[Run]) -> list[str]:
+    """The figures that the model or any run of it has, the metric first."""
+    scores = [subject.scores.get("validation")]
+    scores += [figure_of(run, "merged", "validation") for run in runs]
+    return list(dict.fromkeys(name for score in scores if score for name in figures_of(score)))
+
+
+def stored_figures(run: Run, part: str, split: str) -> Mapping[str, Stored]:
+    """A run's figures by name; none where it was not scored."""
+    score = figure_of(run, part, split)
+    return figures_of(score) if score else {}
+
+
+def _title(name: str) -> str:
+    """ "perplexity" -> "Perplexity"; "chrF" is left as it is."""
+    return name.capitalize() if name.islower() else name
+
+
+def _shown(name: str, figures: Mapping[str, Stored]) -> float | None:
+    """In the unit of `_format`."""
+    if name not in figures:
+        return None
+    return figures[name].value * (100 if metric(name).percent else 1)
+
+
+def _format(metric: Metric) -> str:
+    return f"%.{metric.digits}f" + ("%%" if metric.percent else "")
 
 
 def table_key(runs: Sequence[Run]) -> str:
@@ -103,10 +146,6 @@ def figure_of(run: Run, *path: str) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def _saved(run: Run, subject: Subject) -> float | None:

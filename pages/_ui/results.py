@@ -1,8 +1,8 @@
-"""What a merge did, from the stored run and, where it is in memory, from the models."""
+"""What a merge cost and what it matched, as the stored run has it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,13 +10,19 @@ import streamlit as st
 
 from ffmerge_core.reporting.figures import alignment_bars, matching_figure
 from ffmerge_core.reporting.runs import Run
-from pages._ui.try_out import picture
+from ffmerge_core.reporting.scores import Stored, figures_of
+from ffmerge_core.tasks.metrics import metric
 from pages._ui.widgets import count, megabytes, percent, with_interval
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
 
-SHOWN_IMAGES = 24
+# By metric, what it is that both models say alike; fidelity's own figures are such shares.
+AGREEMENT = {
+    "accuracy": "predictions that agree",
+    "perplexity": "likeliest tokens that agree",
+    "BLEU": "translations that are equal",
+}
 
 
 def before_and_after(run: Run) -> None:
@@ -38,51 +44,45 @@ def before_and_after(run: Run) -> None:
             f"−{megabytes(original['weight_bytes'] - merged['weight_bytes'])}",
         ),
     ]
-    for split, change in result["difference"].items():
-        rows += _score_rows(split, original[split], merged[split], change)
+    for split in result["difference"]:
+        rows += _score_rows(result, split)
     st.table(pd.DataFrame(rows, columns=["", "Original", "Merged", "Change"]).set_index(""))
     st.caption(
         "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
         "example. Tying saves parameters and memory, not compute: the merged sublayer still runs "
         "at every position."
     )
+    for split in result["difference"]:
+        if notes := original[split].get("notes"):
+            said = " · ".join(f"{name}: {note}" for name, note in notes.items())
+            st.caption(f"How the {split} split was scored: `{said}`")
 
 
-def _score_rows(
-    split: str, before: Mapping[str, Any], after: Mapping[str, Any], change: Mapping[str, Any]
-) -> list[tuple[str, str, str, str]]:
-    label = f"{split.capitalize()} {before['metric']}"
-    n = f"n = {count(before['n'])}"
-    return [
-        (
-            f"{label}, {n}",
-            with_interval(before["value"], before["interval"]),
-            with_interval(after["value"], after["interval"]),
-            with_interval(change["value"], change["interval"], _points),
-        ),
-        (
-            f"{split.capitalize()} loss",
-            with_interval(before["loss"], before["loss_interval"], "{:.3f}".format),
-            with_interval(after["loss"], after["loss_interval"], "{:.3f}".format),
-            with_interval(change["loss"], change["loss_interval"], _signed),
-        ),
-        (f"{split.capitalize()} predictions that agree", "", percent(change["agreement"]), ""),
-    ]
+def _score_rows(result: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
+    before = result["original"][split]
+    after, change = (figures_of(result[part][split]) for part in ("merged", "difference"))
+    rows = []
+    for name, figure in figures_of(before).items():
+        label, say = f"{split.capitalize()} {name}", metric(name)
+        if name == before["metric"]:
+            # Here for all the rows of the split.
+            label += f", {count(before['n'])} {result.get('examples', 'examples')}"
+        rows.append(
+            (
+                label,
+                _with_interval(figure, say.text),
+                _with_interval(after[name], say.text),
+                _with_interval(change[name], say.change_text),
+            )
+        )
+    if before["metric"] in AGREEMENT:
+        label = f"{split.capitalize()} {AGREEMENT[before['metric']]}"
+        rows.append((label, "", percent(result["difference"][split]["agreement"]), ""))
+    return rows
 
 
-def _signed(difference: float) -> str:
-    """-0.0171 -> "−0.017"."""
-    return _minus(f"{difference:+.3f}")
-
-
-def _minus(text: str) -> str:
-    """A signed number with a true minus, and zero without a sign."""
-    return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
-
-
-def _points(difference: float) -> str:
-    """-0.025 -> "−2.5 points"."""
-    return _minus(f"{100 * difference:+.1f}") + " points"
+def _with_interval(figure: Stored, form: Callable[[float], str]) -> str:
+    return with_interval(figure.value, (figure.low, figure.high), form)
 
 
 @st.fragment
@@ -105,30 +105,3 @@ def alignment(run: Run, result: fm.RunResult | None) -> None:
         names,
     )
     st.plotly_chart(figure, key="matching", config={"displaylogo": False})
-
-
-def changed_images(result: fm.RunResult) -> None:
-    """The validation images that the two models classify differently."""
-    task: Any = result.original.require_task()
-    images = task.splits["validation"]
-    changed = result.after.versus(result.before).changed.tolist()
-    if not changed:
-        st.success(f"No prediction changed on the {count(result.after.n)} validation images.")
-        return
-    shown = changed[:SHOWN_IMAGES]
-    st.write(
-        f"{len(changed)} of {count(result.after.n)} predictions changed"
-        + (f"; the first {len(shown)} are shown" if len(shown) < len(changed) else "")
-        + ". Below each: true class: original → merged."
-    )
-    with st.container(horizontal=True):
-        for index in shown:
-            truth = task.classes[int(images.labels[index])]
-            was = task.classes[int(result.before.predictions[index])]
-            now = task.classes[int(result.after.predictions[index])]
-            with st.container(width=110):
-                st.image(
-                    picture(images.images[index], side=96),
-                    width=96,
-                    caption=f"{truth}: {was} → {now}",
-                )

@@ -1,28 +1,40 @@
-"""One image through the original and the merged model, side by side."""
+"""One example through the original and the merged model, side by side."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from ffmerge_core import demos
 from ffmerge_core.reporting.figures import probability_bars
 from pages._ui.draw import draw_digit
-from pages._ui.widgets import percent
+from pages._ui.examples import PICTURE_WIDTH, changed_examples, content_of, picture
+from pages._ui.try_text import continuation, translation
+from pages._ui.widgets import guarded, percent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     import ffmerge_core as fm
 
-PICTURE_WIDTH = 160
-
 
 @st.fragment
-def try_out(result: fm.RunResult) -> None:
-    """A picker of held-out images and, for the digits, a canvas."""
+@guarded()
+def try_out(run_id: str, result: fm.RunResult) -> None:
+    """What suits the examples: a held-out image, a drawing, a prompt, a sentence."""
+    kind = content_of(result).kind
+    if kind == "language-modeling":
+        continuation(run_id, result)
+    elif kind == "translation":
+        translation(run_id, result)
+    elif result.after.metric == "cosine":
+        st.caption("An encoder without a head gives no answer that could be tried.")
+    else:
+        _images(result)
+
+
+def _images(result: fm.RunResult) -> None:
     tabs = ["A held-out image", "Draw a digit"]
     picked, drawn = st.tabs(tabs) if _draws(result) else (*st.tabs(tabs[:1]), None)
     with picked:
@@ -37,9 +49,9 @@ def _draws(result: fm.RunResult) -> bool:
 
 
 def _held_out(result: fm.RunResult) -> None:
-    task: Any = result.original.require_task()
+    task = content_of(result)
     images = task.splits["validation"]
-    changed = result.after.versus(result.before).changed.tolist()
+    changed = changed_examples(result)
     only = bool(changed) and st.toggle(
         "Only images whose prediction changed", value=True, key="only_changed"
     )
@@ -75,7 +87,7 @@ def _own_digit(result: fm.RunResult) -> None:
 
 
 def _side_by_side(result: fm.RunResult, image: Tensor, truth: str | None) -> None:
-    task: Any = result.original.require_task()
+    task = content_of(result)
     left, right = st.columns([1, 3], vertical_alignment="center")
     caption = "What the models see" + (f": a {truth}" if truth else "")
     left.image(picture(image[0]), width=PICTURE_WIDTH, caption=caption)
@@ -90,11 +102,3 @@ def _side_by_side(result: fm.RunResult, image: Tensor, truth: str | None) -> Non
         key=f"tried-{truth}",
         config={"displayModeBar": False},
     )
-
-
-def picture(image: Tensor, side: int = PICTURE_WIDTH) -> np.ndarray:
-    """(channels, height, width) in [0, 1] as whole pixels, so that small images stay crisp."""
-    pixels = image.numpy().transpose(1, 2, 0)
-    times = max(1, side // pixels.shape[0])
-    large = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    return large[..., 0] if large.shape[2] == 1 else large

@@ -4,12 +4,15 @@ import random
 import pytest
 
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
+from ffmerge_core.tasks.metrics import metric
+
+ACCURACY, LOSS = metric("accuracy"), metric("loss")
 
 
-def point(id, n, value, method="permute", original=False, higher=True, name=None):
+def point(id, n, value, method="permute", original=False, name=None):
     return RunPoint(
         id, name or f"run {id}", n, value, value - 0.02, value + 0.01, "encoder.3 + encoder.4",
-        original, method, higher,
+        original, method,
     )  # fmt: skip
 
 
@@ -19,29 +22,30 @@ def ids(points):
 
 def test_the_front_holds_what_no_other_beats():
     points = [point("a", 10, 0.9), point("b", 8, 0.8), point("c", 9, 0.7), point("d", 6, 0.5)]
-    assert ids(pareto_front(points)) == ["d", "b", "a"]
+    assert ids(pareto_front(points, ACCURACY)) == ["d", "b", "a"]
 
 
 def test_ties_in_one_thing_are_decided_by_the_other():
     same_size = [point("worse", 5, 0.7), point("better", 5, 0.8)]
     same_value = [point("big", 6, 0.7), point("small", 5, 0.7)]
-    assert ids(pareto_front(same_size)) == ["better"]
-    assert ids(pareto_front(same_value)) == ["small"]
+    assert ids(pareto_front(same_size, ACCURACY)) == ["better"]
+    assert ids(pareto_front(same_value, ACCURACY)) == ["small"]
 
 
 def test_equal_points_stay_together():
     points = [point("a", 5, 0.7), point("b", 5, 0.7), point("c", 6, 0.6)]
-    assert ids(pareto_front(points)) == ["a", "b"]
+    assert ids(pareto_front(points, ACCURACY)) == ["a", "b"]
 
 
 def test_for_a_loss_lower_is_better():
-    points = [point("a", 5, 0.7, higher=False), point("b", 6, 0.9, higher=False)]
-    assert ids(pareto_front(points)) == ["a"]
+    points = [point("a", 5, 0.7), point("b", 6, 0.9)]
+    assert ids(pareto_front(points, LOSS)) == ["a"]
 
 
 def test_what_is_not_a_number_neither_is_on_the_front_nor_hides_others():
-    assert ids(pareto_front([point("nan", 1, float("nan")), point("a", 5, 0.7)])) == ["a"]
-    assert pareto_front([]) == []
+    points = [point("nan", 1, float("nan")), point("a", 5, 0.7)]
+    assert ids(pareto_front(points, ACCURACY)) == ["a"]
+    assert pareto_front([], ACCURACY) == []
 
 
 def test_along_the_front_more_parameters_always_buy_a_better_value():
@@ -49,7 +53,7 @@ def test_along_the_front_more_parameters_always_buy_a_better_value():
     sizes = [draw.randint(0, 20) for _ in range(60)]
     # Larger models tend to score better, so that the front has many steps.
     points = [point(str(at), n, (n + draw.randint(0, 5)) / 30) for at, n in enumerate(sizes)]
-    front = pareto_front(points)
+    front = pareto_front(points, ACCURACY)
     distinct = list(dict.fromkeys((p.n_parameters, p.value) for p in front))
     assert len(distinct) > 5
     for (n, value), (next_n, next_value) in itertools.pairwise(distinct):
@@ -73,7 +77,7 @@ def figure():
         point("v", 500_000, 0.9, method="vanilla"),
         point("new", 400_000, 0.5, method="something new"),
     ]
-    return compare_chart(points, "accuracy")
+    return compare_chart(points, ACCURACY)
 
 
 def test_points_carry_their_ids_intervals_and_words(figure):
@@ -117,24 +121,34 @@ def test_the_front_is_a_step_line_through_its_points(figure):
 
 
 def test_a_loss_chart_says_loss():
-    figure = compare_chart([point("a", 5, 0.7, higher=False)], "loss")
-    assert figure.layout.yaxis.title.text == "loss"
+    figure = compare_chart([point("a", 5, 0.7)], LOSS)
+    assert figure.layout.yaxis.title.text == "loss, lower is better"
+    assert figure.layout.yaxis.tickformat is None
     assert "loss 0.700 (0.680 to 0.710)" in figure.data[0].hovertext[0]
 
 
+def test_only_shares_are_in_percent():
+    points = [point("o", 9, 27.0, original=True), point("a", 5, 27.31)]
+    figure = compare_chart(points, metric("perplexity"))
+    assert figure.layout.yaxis.tickformat is None
+    assert figure.layout.annotations[0].text == "original: 27.00"
+    assert "perplexity 27.31 (27.29 to 27.32)" in trace(figure, "permute").hovertext[0]
+    assert compare_chart(points, ACCURACY).layout.yaxis.tickformat == ".1%"
+
+
 def test_the_original_alone_is_a_chart_without_a_front():
-    figure = compare_chart([point("o", 1_000, 0.9, original=True)], "accuracy")
+    figure = compare_chart([point("o", 1_000, 0.9, original=True)], ACCURACY)
     assert [trace.name for trace in figure.data] == ["original"]
     low, high = figure.layout.xaxis.range
     assert low < 1_000 < high
 
 
 def test_no_points_are_an_empty_chart():
-    assert len(compare_chart([], "accuracy").data) == 0
+    assert len(compare_chart([], ACCURACY).data) == 0
 
 
 def test_names_are_words_and_not_markup():
-    figure = compare_chart([point("a", 5, 0.7, name="<b>x</b> " + "word " * 20)], "accuracy")
+    figure = compare_chart([point("a", 5, 0.7, name="<b>x</b> " + "word " * 20)], ACCURACY)
     text = figure.data[0].hovertext[0]
     assert "&lt;b&gt;x&lt;/b&gt;" in text
     assert max(len(line) for line in text.split("<br>")) < 90
@@ -147,7 +161,7 @@ def test_runs_of_equal_size_stand_apart_and_equal_runs_together():
     ]  # fmt: skip
     places = {
         id: x
-        for trace in compare_chart(points, "accuracy").data
+        for trace in compare_chart(points, ACCURACY).data
         for (id,), x in zip(trace.customdata or (), trace.x, strict=False)
     }
     assert places["b"] == places["c"] < 50 < places["a"]

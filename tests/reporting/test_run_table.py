@@ -57,6 +57,7 @@ def test_the_table_has_one_row_a_run_with_its_figures(store, runs):
     assert (row["validation score"], row["validation score low"]) == (0.9, 0.89)
     assert (row["validation score change"], row["validation loss change high"]) == (-0.07, 1.2)
     assert row["validation agreement"] == 0.92
+    assert (row["data"], row["fidelity"]) == (None, False)
     assert table["test score"].isna().all()
 
 
@@ -64,6 +65,20 @@ def test_a_failed_run_has_empty_figures_and_its_error(store, runs):
     row = store.to_frame(runs).iloc[0]
     assert row["error"] == "No data."
     assert row[["parameters", "validation score", "seconds"]].isna().all()
+
+
+def test_figures_beside_the_own_metric_have_columns_of_their_own(store, runs):
+    def others(value):
+        return {"others": {"chrF": {"value": value, "interval": [value - 1, value + 1]}}}
+
+    translated = {"merged": {"validation": others(95.5)}, "difference": {"validation": others(-2)}}
+    store.update_result(runs[1].id, translated)
+    table = store.to_frame(store.list())
+    row = table.iloc[1]
+    assert (row["validation chrF"], row["validation chrF low"]) == (95.5, 94.5)
+    assert (row["validation chrF change"], row["validation chrF change high"]) == (-2, -1)
+    assert table.iloc[0][["validation chrF", "validation chrF change"]].isna().all()
+    assert list(table)[: len(store.to_frame(runs).columns)] == list(store.to_frame(runs))
 
 
 def test_no_runs_make_an_empty_table_with_the_same_columns(store, runs):

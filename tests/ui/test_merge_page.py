@@ -18,7 +18,7 @@ from pages._ui.shared import (
     shelf,
     workspace_store,
 )
-from pages._ui.subject import demo_subject, plan_in_words, short
+from pages._ui.subject import Opened, demo_subject, plan_in_words, short
 from tests.ui.pages_support import (
     DEMO,
     add_group,
@@ -58,7 +58,7 @@ def test_the_shared_model_is_not_changed_by_merging() -> None:
     from ffmerge_core.models.structure import fingerprint
 
     with_run()
-    model = shelf().models.get(DEMO)
+    model = shelf().models.get(Opened(DEMO))
     assert model is not None
     assert fingerprint(model.model) == model.revision
 
@@ -105,7 +105,7 @@ def test_a_data_folder_that_cannot_be_used_is_a_sentence_and_work_goes_on(
     monkeypatch.setenv("FFMERGE_HOME", str(home / "file"))
     tab = with_run()
     assert any("FFMERGE_HOME" in warning.value for warning in tab.warning)
-    assert "Validation accuracy, n = 359" in tab.table[0].value.index
+    assert "Validation accuracy, 359 images" in tab.table[0].value.index
     assert len(run_store().list(DEMO)) == 1
 
 
@@ -124,12 +124,12 @@ def test_a_disk_that_fills_up_is_a_sentence_and_loses_no_group(
 
 def test_two_tabs_share_one_model_and_not_their_groups() -> None:
     one, two = open_app("similarity"), open_app("similarity")
-    model = shelf().models.get(DEMO)
+    model = shelf().models.get(Opened(DEMO))
     add_group(one, "encoder.1", "encoder.2")
     add_group(two, "encoder.8", "encoder.9")
     press(go(one, "merge"), "Merge")
     press(go(two, "merge"), "Merge")
-    assert shelf().models.get(DEMO) is model
+    assert shelf().models.get(Opened(DEMO)) is model
     stored = {run.recipe["plan"]["groups"][0][0] for run in run_store().list(DEMO)}
     assert stored == {"encoder.1", "encoder.8"}
     assert workspace_store().find(id_of(one)).groups == (("encoder.1", "encoder.2"),)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
-from typing import Literal
 
 import plotly.graph_objects as go
 
@@ -20,8 +19,8 @@ from ffmerge_core.reporting.figures.style import (
     VERMILLION,
     lay_out,
 )
+from ffmerge_core.tasks.metrics import Metric
 
-Metric = Literal["accuracy", "loss"]
 LOOKS = {
     "permute": (BLUE, "circle"),
     "vanilla": (ORANGE, "square"),
@@ -50,10 +49,9 @@ class RunPoint:
     plan: str
     is_original: bool
     method: str
-    higher_is_better: bool
 
 
-def pareto_front(points: Sequence[RunPoint]) -> list[RunPoint]:
+def pareto_front(points: Sequence[RunPoint], metric: Metric) -> list[RunPoint]:
     """The points that no other beats, by rising parameters and then as given.
 
     A point is beaten by one that has no more parameters and no worse value, and is
@@ -61,7 +59,7 @@ def pareto_front(points: Sequence[RunPoint]) -> list[RunPoint]:
     number is never on the front.
     """
     known = [point for point in points if not math.isnan(point.value)]
-    front = [point for point in known if not any(_beats(other, point) for other in known)]
+    front = [point for point in known if not any(_beats(other, point, metric) for other in known)]
     return sorted(front, key=lambda point: point.n_parameters)
 
 
@@ -71,7 +69,7 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
     Every point's `customdata` is [run id], for picking.
     """
     figure = go.Figure()
-    front = pareto_front(points)
+    front = pareto_front(points, metric)
     if len(front) > 1:
         _draw_front(figure, front)
     hover, places = _hover_texts(points, metric), _places(points)
@@ -94,13 +92,15 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
         title="parameters", tickformat="~s", zeroline=False, nticks=8, range=_span(points)
     )
     figure.update_yaxes(
-        title=metric, tickformat=".1%" if metric == "accuracy" else None, zeroline=False
+        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
+        tickformat=".1%" if metric.percent else None,
+        zeroline=False,
     )
     return figure
 
 
-def _beats(one: RunPoint, other: RunPoint) -> bool:
-    sign = 1 if one.higher_is_better else -1
+def _beats(one: RunPoint, other: RunPoint, metric: Metric) -> bool:
+    sign = 1 if metric.higher_is_better else -1
     smaller = other.n_parameters - one.n_parameters
     better = sign * (one.value - other.value)
     return smaller >= 0 and better >= 0 and (smaller > 0 or better > 0)
@@ -155,7 +155,7 @@ def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
         y=value,
         line={"color": VERMILLION, "width": 1, "dash": "dash"},
         annotation={
-            "text": f"original: {_said(value, metric)}",
+            "text": f"original: {metric.text(value)}",
             # In the middle: the original stands at the right, the smallest run at the left.
             "x": 0.5,
             "xanchor": "center",
@@ -198,8 +198,8 @@ def _hover_texts(points: Sequence[RunPoint], metric: Metric) -> dict[tuple[int, 
     for point in points:
         text = (
             f"<b>{_wrapped(point.name)}</b><br>{_wrapped(point.plan)}<br>"
-            f"{point.n_parameters:,} parameters<br>{metric} {_said(point.value, metric)} "
-            f"({_said(point.low, metric)} to {_said(point.high, metric)})"
+            f"{point.n_parameters:,} parameters<br>{metric.name} "
+            f"{metric.text(point.value)} ({metric.text(point.low)} to {metric.text(point.high)})"
         )
         texts.setdefault((point.n_parameters, point.value), []).append(text)
     return {place: "<br><br>".join(here) for place, here in texts.items()}
@@ -208,7 +208,3 @@ def _hover_texts(points: Sequence[RunPoint], metric: Metric) -> dict[tuple[int, 
 def _wrapped(text: str) -> str:
     """A user's words as lines that fit a hover label, no markup read into them."""
     return "<br>".join(escape(line) for line in wrap(text, HOVER_WIDTH))
-
-
-def _said(value: float, metric: Metric) -> str:
-    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}"

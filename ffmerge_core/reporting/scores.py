@@ -1,0 +1,31 @@
+"""The figures of a stored score, by name, whichever version of this program stored it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# What the loss of an evaluation is called, where it has a name of its own.
+_LOSSES = {"top-1 agreement": "KL divergence"}
+LOSS = "loss"
+
+
+class Stored(NamedTuple):
+    """A value, or a difference of two, with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def figures_of(score: Mapping[str, Any]) -> dict[str, Stored]:
+    """An evaluation's or a difference's `summary()`: the metric, the others, the loss.
+
+    Each by a name that `tasks.metrics.metric` knows.
+    """
+    metric: str = score["metric"]
+    figures = {metric: Stored(score["value"], *score["interval"])}
+    for name, other in score.get("others", {}).items():
+        figures[name] = Stored(other["value"], *other["interval"])
+    figures[_LOSSES.get(metric, LOSS)] = Stored(score["loss"], *score["loss_interval"])
+    return figures

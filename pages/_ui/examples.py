@@ -1,0 +1,83 @@
+"""Validation examples of a merge, as the pages show them: pictures, excerpts, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import streamlit as st
+
+from ffmerge_core.reporting.text_diff import Span
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    import ffmerge_core as fm
+
+PICTURE_WIDTH = 160
+# Not by colour alone: a line through, a line below, a bar in front. The tints suit both themes.
+MARKS = {
+    "original": ("del", "background: rgba(213, 94, 0, 0.16); text-decoration-thickness: 1px"),
+    "merged": ("ins", "background: rgba(0, 114, 178, 0.2); font-weight: 600"),
+    "parted": ("mark", "background: rgba(0, 114, 178, 0.14); color: inherit; "
+               "border-left: 3px solid rgb(0, 114, 178); padding-left: 2px"),
+}  # fmt: skip
+LABELLED = "display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1rem; margin: 0"
+LABEL = "opacity: 0.75"
+
+
+def content_of(result: fm.RunResult) -> Any:
+    """The task that holds the examples, fidelity's inner one included."""
+    task = result.original.require_task()
+    return getattr(task, "inner", task)
+
+
+def changed_examples(result: fm.RunResult) -> list[int]:
+    """Indices of the examples with another prediction."""
+    both = zip(result.before.predictions, result.after.predictions, strict=True)
+    return [index for index, (old, new) in enumerate(both) if not np.array_equal(old, new)]
+
+
+def losses(score: fm.Evaluation) -> np.ndarray:
+    """(n,) mean loss of each example."""
+    amounts, weights = score.measures["loss"].statistics.T
+    return np.asarray(amounts / weights)
+
+
+def picture(image: Tensor, side: int = PICTURE_WIDTH) -> np.ndarray:
+    """(channels, height, width) in [0, 1] as whole pixels, so that small images stay crisp."""
+    pixels = image.numpy().transpose(1, 2, 0)
+    times = max(1, side // pixels.shape[0])
+    large = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return large[..., 0] if large.shape[2] == 1 else large
+
+
+def window_text(task: Any, index: int) -> str:
+    """What is scored of a window of the validation split."""
+    window = task.windows("validation")[index]
+    end = window.stop + 1
+    ids = task.stream("validation").ids[end - window.n_scored : end]
+    text: str = task.tokenizer.decode(
+        ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return text
+
+
+def marked(spans: Sequence[Span], mark: Literal["original", "merged", "parted"]) -> str:
+    """Spans as HTML with the changed ones marked."""
+    tag, style = MARKS[mark]
+    return "".join(
+        f'<{tag} style="{style}">{escape(span.text)}</{tag}>' if span.changed else escape(span.text)
+        for span in spans
+    )
+
+
+def labelled_texts(rows: Sequence[tuple[str, str]]) -> None:
+    """Lines of a label and a text in HTML."""
+    lines = "".join(
+        f'<dt style="{LABEL}">{escape(label)}</dt><dd dir="auto" style="margin: 0">{text}</dd>'
+        for label, text in rows
+    )
+    st.html(f'<dl style="{LABELLED}">{lines}</dl>')

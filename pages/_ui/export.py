@@ -1,0 +1,186 @@
+"""Taking a merge away: its model in a folder or a zip, and its recipe."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZIP_STORED, ZipFile
+
+import pandas as pd
+import streamlit as st
+
+from ffmerge_core import demos
+from ffmerge_core.plan import Recipe
+from ffmerge_core.progress import Report
+from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.reporting.runs import Run
+from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.subject import plan_in_words
+from pages._ui.widgets import Download, count, download_row, megabytes
+
+if TYPE_CHECKING:
+    import ffmerge_core as fm
+
+LAYOUTS = {
+    "compact": "**Compact** keeps one copy of each merged sublayer: the smallest folder. It opens "
+    "here, on the command line and in Python with `ffmerge_core.load`.",
+    "portable": "**Portable** writes every copy out, so it is as large as the original. Plain "
+    "transformers or timm load it without this program.",
+}
+LONGEST_SLUG = 60
+# Streamlit holds a download in memory while it is fetched.
+LARGEST_ZIP = 200_000_000
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder that was written for a run. weights: bytes of its weights' files."""
+
+    folder: Path
+    weights: int
+    total: int
+
+
+def export(run: Run, result: fm.RunResult | None) -> None:
+    """Sizes, both layouts, their files, and the recipe."""
+    folder = _folder(run)
+    made = {layout: _made(folder / layout) for layout in LAYOUTS}
+    _sizes(run, made)
+    columns = st.columns(2, gap="large")
+    for (layout, sentence), column in zip(LAYOUTS.items(), columns, strict=True):
+        with column:
+            st.markdown(sentence)
+            _save(run, result, folder / layout, layout, again=made[layout] is not None)
+            if (found := made[layout]) is not None:
+                _fetch(found, f"{folder.name}-{layout}.zip")
+    recipe = Recipe.from_dict(run.recipe)
+    st.markdown(
+        "**Recipe** says everything that made this merge. `ffmerge run recipe.json` carries it "
+        "out on the command line and gets the same numbers; the Model page opens it here."
+    )
+    download_row(
+        Download(
+            "Recipe (JSON)",
+            "recipe.json",
+            json.dumps(recipe.to_dict(), indent=2, ensure_ascii=False) + "\n",
+            "application/json",
+        ),
+        key=f"recipe-{run.id}",
+    )
+
+
+def _folder(run: Run) -> Path:
+    """Where a run's exports go: a name for people, and the run's own."""
+    words = re.sub(r"[^a-z0-9]+", "-", plan_in_words(run.recipe["plan"]).lower())
+    return data_folder() / "exports" / f"{words[:LONGEST_SLUG].strip('-')}-{run.id[:8]}"
+
+
+def _made(folder: Path) -> Made | None:
+    """What lies there; None if nothing, or nothing whole, does."""
+    try:
+        sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    except OSError:
+        return None
+    if not sizes:
+        return None
+    return Made(folder, _weights(sizes), sum(sizes.values()))
+
+
+def _weights(sizes: dict[Path, int]) -> int:
+    return sum(size for path, size in sizes.items() if path.suffix == ".safetensors")
+
+
+def _sizes(run: Run, made: dict[str, Made | None]) -> None:
+    result = run.result or {}
+    original, merged = result["original"], result["merged"]
+    source = _made(_source_folder(run.source))
+    rows = [
+        ("Original", original, source),
+        ("Merged, compact", merged, made["compact"]),
+        # Its copies are tied again when it is opened here, but not by other programs.
+        ("Merged, portable", original, made["portable"]),
+    ]
+    table = pd.DataFrame(
+        [
+            (
+                name,
+                count(size["n_parameters"]),
+                megabytes(size["weight_bytes"]),
+                megabytes(found.weights) if found else "not saved yet",
+            )
+            for name, size, found in rows
+        ],
+        columns=["", "Parameters in the file", "Memory once loaded", "Weights on disk"],
+    ).set_index("")
+    st.table(table)
+    if source is not None and source.weights < 0.75 * original["weight_bytes"]:
+        st.caption(
+            "The original's file keeps its weights in 16 bits; what is saved here keeps the 32 "
+            "that it has in memory."
+        )
+
+
+def _source_folder(source: str) -> Path:
+    if source.startswith(demos.PREFIX):
+        return Path(str(files(demos))) / demos.package(source)
+    return Path(source)
+
+
+def _save(run: Run, result: fm.RunResult | None, folder: Path, layout: str, *, again: bool) -> None:
+    kind = f"{layout} export"
+    job = latest_job(kind)
+    st.button(
+        f"Save {layout} again" if again else f"Save {layout}",
+        key=f"save-{layout}",
+        icon=":material/save:",
+        disabled=result is None or (job is not None and job.active),
+        on_click=start_job,
+        args=(kind, f"Saving {layout}"),
+        kwargs={"work": partial(_written, result, folder, layout), "key": run.id},
+        help=None if result else "Make the merged model again first: it is not in memory.",
+    )
+    if job is not None and job.key == run.id:
+        job_panel(job)
+
+
+def _written(result: fm.RunResult, folder: Path, layout: str, report: Report) -> None:
+    import ffmerge_core as fm
+
+    fm.save(
+        result.merged,
+        folder,
+        layout,  # type: ignore[arg-type]
+        recipe=result.recipe,
+        overwrite=True,
+        report=report,
+    )
+
+
+def _fetch(made: Made, file_name: str) -> None:
+    st.caption(f"In the folder, {megabytes(made.total)} in all:")
+    st.code(str(made.folder), language=None, wrap_lines=True)
+    if made.total > LARGEST_ZIP:
+        st.caption(f"Over {megabytes(LARGEST_ZIP)} no zip is offered: copy the folder.")
+        return
+    download_row(
+        Download("Zip", file_name, partial(_zipped, made.folder), "application/zip"),
+        key="export",
+    )
+
+
+def _zipped(folder: Path) -> bytes:
+    """The folder as a zip. Not compressed: weights hardly shrink, and it would take long."""
+    # On disk first, so that memory holds the zip once and not while it grows.
+    with tempfile.TemporaryFile() as file:
+        with ZipFile(file, "w", ZIP_STORED) as archive:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    archive.write(path, path.relative_to(folder.parent))
+        file.seek(0)
+        return file.read()
