@@ -196,12 +196,19 @@ def _normalisation(model: LoadedModel, channels: int) -> tuple[Sequence[float], 
     processor = model.settings.get(PREPROCESSOR, {})
     if processor.get("do_normalize") is False:
         return (0.0,) * channels, (1.0,) * channels
-    pretrained = model.settings.get(CONFIG, {}).get("pretrained_cfg", {})
+    pretrained = model.settings.get(CONFIG, {}).get("pretrained_cfg") or {}
     mean = processor.get("image_mean") or pretrained.get("mean") or (0.5,)
     std = processor.get("image_std") or pretrained.get("std") or (0.5,)
     return _per_channel(mean, channels), _per_channel(std, channels)
 
 
-def _per_channel(values: Sequence[float], channels: int) -> Sequence[float]:
+def _per_channel(found: Any, channels: int) -> Sequence[float]:
+    try:
+        values = tuple(float(value) for value in found)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{found!r} was found as the mean or deviation of a channel; a list of numbers was "
+            "expected. Correct the file beside the weights."
+        ) from None
     # One value for all, or values of colours before a grey image: their mean.
     return values if len(values) == channels else (sum(values) / len(values),) * channels

@@ -2,17 +2,20 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from safetensors.torch import load, save_file
 from timm.models import save_for_hf
 
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, SourceError, UnsupportedModelError
 from ffmerge_core.models.structure import fingerprint
 from tests.conftest import randomise, transformers_vit
+from tests.models.tiny import gpt2, logits, marian, opt, vit_encoder
 
 
 def timm_module() -> torch.nn.Module:
@@ -51,6 +54,68 @@ def test_a_transformers_folder_opens_with_its_weights(transformers_folder: Path)
     model = fm.load(str(transformers_folder))
     assert model.family.name == "transformers ViT"
     assert model.revision == fingerprint(transformers_vit())
+
+
+@pytest.mark.parametrize(
+    ("build", "family"),
+    [
+        (gpt2, "transformers GPT-2"),
+        (opt, "transformers OPT"),
+        (marian, "transformers Marian"),
+        (vit_encoder, "transformers ViT"),
+    ],
+)
+def test_transformers_folders_open_with_their_weights(
+    build: Callable[[], torch.nn.Module], family: str, tmp_path: Path
+) -> None:
+    module = build()
+    module.save_pretrained(tmp_path)  # type: ignore[operator]
+    model = fm.load(tmp_path)
+    assert (model.family.name, model.tokenizer) == (family, None)
+    assert model.revision == fingerprint(module)
+    assert model.n_parameters == sum(parameter.numel() for parameter in module.parameters())
+    batch = model.family.example(model.model)
+    assert torch.equal(logits(model.model, batch), logits(module, batch))
+
+
+def test_a_model_in_several_files_opens(tmp_path: Path) -> None:
+    module = gpt2()
+    module.save_pretrained(tmp_path, max_shard_size="20KB")  # type: ignore[operator]
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    assert fm.load(tmp_path).revision == fingerprint(module)
+    next(iter(sorted(tmp_path.glob("*.safetensors")))).unlink()
+    with pytest.raises(SourceError, match=str(tmp_path)):
+        fm.load(tmp_path)
+
+
+def test_a_weight_of_a_text_model_that_is_missing_is_named(tmp_path: Path) -> None:
+    gpt2().save_pretrained(tmp_path)  # type: ignore[operator]
+    tensors = load((tmp_path / "model.safetensors").read_bytes())
+    del tensors["transformer.h.1.mlp.c_fc.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(SourceError, match=r"lack transformer\.h\.1\.mlp\.c_fc\.weight"):
+        fm.load(tmp_path)
+
+
+def test_a_class_that_is_not_the_configs_is_a_sentence(tmp_path: Path) -> None:
+    gpt2().save_pretrained(tmp_path)  # type: ignore[operator]
+    edit_config(tmp_path, architectures=["OPTForCausalLM"])
+    with pytest.raises(SourceError, match="gpt2 model but names the class OPTForCausalLM"):
+        fm.load(tmp_path)
+    edit_config(tmp_path, architectures=["GPT2Model"])
+    with pytest.raises(UnsupportedModelError, match=r"gpt2 model \(GPT2Model\).*GPT2LMHeadModel"):
+        fm.load(tmp_path)
+    for odd in ("GPT2LMHeadModel", [["GPT2LMHeadModel"]], [7]):
+        edit_config(tmp_path, architectures=odd)
+        with pytest.raises(UnsupportedModelError):
+            fm.load(tmp_path)
+
+
+def test_a_damaged_tokenizer_is_a_sentence(tmp_path: Path) -> None:
+    gpt2().save_pretrained(tmp_path)  # type: ignore[operator]
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(SourceError, match="cannot read the tokenizer"):
+        fm.load(tmp_path)
 
 
 def test_digits_are_fitted_to_the_models_input(timm_folder: Path) -> None:
