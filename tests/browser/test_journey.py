@@ -8,71 +8,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-ROOT = Path(__file__).parents[2]
-N_LAYERS = 12
-# The first job of a server imports torch, which a busy machine takes its time for.
-FIRST_JOB = 120_000
+from tests.browser.walking import APP, FIRST_JOB, add_group, cell, draft, drag, merge, points, visit
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def app(page: Page, serve: Callable[[Path], str]) -> Page:
-    page.goto(serve(ROOT / "app.py"))
+    page.goto(serve(APP))
     return page
-
-
-def visit(page: Page, name: str) -> None:
-    page.get_by_test_id("stTopNavLinkContainer").get_by_text(name, exact=True).click()
-    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
-
-
-def cell(
-    page: Page, row: int, column: int, picks: int = 0, mode: str = "Drag-a-box"
-) -> tuple[float, float]:
-    """The middle of a heatmap cell, in pixels of the page.
-
-    picks: made before on this chart; every pick draws it anew, under a name that counts them.
-    """
-    plot = page.locator(f".st-key-heatmap-{mode}-{picks} .nsewdrag")
-    expect(plot).to_be_visible(timeout=FIRST_JOB)
-    box, before = plot.bounding_box(), None
-    while box is None or box != before:
-        page.wait_for_timeout(500)  # until the page has settled
-        box, before = plot.bounding_box(), box
-    step = box["width"] / N_LAYERS, box["height"] / N_LAYERS
-    return box["x"] + (column + 0.5) * step[0], box["y"] + (row + 0.5) * step[1]
-
-
-def drag(page: Page, first: int, last: int) -> None:
-    """Drag a box over the block of layers `first` to `last`, and see it in the draft."""
-    start, end = cell(page, first, first), cell(page, last, last)
-    page.mouse.move(*start)
-    page.mouse.down()
-    page.mouse.move(*end, steps=8)
-    page.mouse.up()
-    expect(draft(page)).to_have_text([f"encoder.{index}" for index in range(first, last + 1)])
-
-
-def draft(page: Page) -> Locator:
-    return page.locator(".react-aria-ComboBox [data-tag]")
-
-
-def add_group(page: Page, names: str) -> None:
-    page.get_by_role("button", name="Add group").click()
-    expect(page.get_by_text(re.compile(rf"1 · {names} · \d+ layers"))).to_be_visible()
-
-
-def merge(page: Page) -> None:
-    visit(page, "Merge")
-    page.get_by_role("button", name="Merge", exact=True).click()
-    expect(page.get_by_text("Validation accuracy, n = 359")).to_be_visible(timeout=FIRST_JOB)
-
-
-def points(page: Page) -> Locator:
-    return page.locator(".js-plotly-plot .scatterlayer .points path.point")
 
 
 def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:
@@ -88,7 +34,7 @@ def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:
     merge(app)
     expect(app.get_by_text("−99,264 (−16.5%)")).to_be_visible()
     app.get_by_role("button", name="Final score").click()
-    expect(app.get_by_text("Test accuracy, n = 540")).to_be_visible(timeout=FIRST_JOB)
+    expect(app.get_by_text("Test accuracy, 540 images")).to_be_visible(timeout=FIRST_JOB)
 
     visit(app, "Compare")
     expect(points(app)).to_have_count(2)
@@ -130,7 +76,7 @@ def test_a_group_made_by_the_keyboard(app: Page) -> None:
     visit(app, "Merge")
     app.get_by_role("button", name="Merge", exact=True).focus()
     app.keyboard.press("Enter")
-    expect(app.get_by_text("Validation accuracy, n = 359")).to_be_visible(timeout=FIRST_JOB)
+    expect(app.get_by_text("Validation accuracy, 359 images")).to_be_visible(timeout=FIRST_JOB)
 
 
 def test_enter_takes_one_layer_and_not_those_whose_name_starts_alike(app: Page) -> None:
@@ -146,7 +92,7 @@ def test_enter_takes_one_layer_and_not_those_whose_name_starts_alike(app: Page) 
 def test_a_bookmark_is_the_first_thing_a_server_is_asked_for(
     page: Page, start_server: Callable[..., AbstractContextManager[str]], path: str, tmp_path: Path
 ) -> None:
-    with start_server(ROOT / "app.py", tmp_path) as url:
+    with start_server(APP, tmp_path) as url:
         page.goto(f"{url}/{path}")
         name = path.split("?")[0].capitalize()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
@@ -158,7 +104,7 @@ def test_two_tabs_do_not_see_each_others_groups(app: Page, serve: Callable[[Path
     drag(app, 0, 1)
     add_group(app, "encoder 0–1")
     other = app.context.new_page()
-    other.goto(serve(ROOT / "app.py"))
+    other.goto(serve(APP))
     visit(other, "Similarity")
     expect(other.get_by_text("No group yet.")).to_be_visible()
     drag(other, 10, 11)
