@@ -22,6 +22,7 @@ METHODS = {
     "permute": "Permute: align neurons, then average (the paper's)",
     "vanilla": "Vanilla: average as they are",
     "copy": "Copy: all take the anchor's weights",
+    "random": "Random: all share fresh random weights",
 }
 ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
 
@@ -38,9 +39,9 @@ def choose(subject: Subject) -> Recipe:
         list(ANCHORS),
         key="anchor",
         format_func=ANCHORS.__getitem__,
-        disabled=method == "vanilla",
+        disabled=method in ("vanilla", "random"),
         help="The layer of each group that the others are aligned to, or copied from. A plain "
-        "average has none.",
+        "average and a random draw have none.",
     )
     workspace.choose(method=method, anchor=anchor)
     with right:

@@ -83,6 +83,8 @@ def merge_group(
     feats: Features | None,
 ) -> Weights:
     """The one sublayer that replaces `members`, by role. New tensors."""
+    if plan.method == "random":
+        return _random_weights(model, members, plan.seed)
     if plan.method == "copy":
         own = weights_by_role(model.model, anchor)
         return {role: tensor.detach().clone() for role, tensor in own.items()}
@@ -103,6 +105,20 @@ def merge_group(
         return {
             role: (tensor / len(members)).to(weights[role].dtype) for role, tensor in total.items()
         }
+
+
+def _random_weights(model: LoadedModel, members: list[FFSublayer], seed: int) -> Weights:
+    """Normal values with each role's mean and deviation over the members."""
+    # Another draw for another group; the same one however the groups are ordered.
+    generator = torch.Generator().manual_seed(1009 * seed + members[0].index)
+    owned = [weights_by_role(model.model, sublayer) for sublayer in members]
+    drawn: Weights = {}
+    with torch.no_grad():
+        for role, tensor in owned[0].items():
+            every = torch.stack([weights[role] for weights in owned]).double()
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            drawn[role] = (every.mean() + every.std() * noise).to(tensor.dtype)
+    return drawn
 
 
 def aligned_pairs(plan: MergePlan, feats: Features) -> tuple[AlignedPair, ...]:

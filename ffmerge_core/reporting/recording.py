@@ -51,7 +51,7 @@ def record(
 def plan_in_words(plan: MergePlan) -> str:
     """What a run is called at first: "Permute encoder 3–4, anchor first"."""
     groups = " and ".join(short(group) for group in plan.groups)
-    anchor = "" if plan.method == "vanilla" else f", anchor {plan.anchor}"
+    anchor = f", anchor {plan.anchor}" if plan.uses_anchor else ""
     return f"{plan.method.capitalize()} {groups}{anchor}"
 
 

@@ -162,3 +162,20 @@ def test_the_tied_gradient_is_the_sum_over_positions(model: fm.LoadedModel) -> N
     for role, parameter in shared.items():
         each = [weights_by_role(untied, sublayer)[role].grad for sublayer in model.sublayers]
         torch.testing.assert_close(parameter.grad, sum(each), rtol=1e-3, atol=1e-3)
+
+
+def test_random_weights_are_tied_drawn_by_the_seed_and_of_the_members_spread(
+    model: fm.LoadedModel,
+) -> None:
+    plan = fm.MergePlan((GROUP[:2],), method="random", seed=3)
+    once, again = (fm.apply(model, plan) for _ in range(2))
+    assert fingerprint(once.model) == fingerprint(again.model)
+    other = fm.apply(model, fm.MergePlan((GROUP[:2],), method="random", seed=4))
+    assert fingerprint(other.model) != fingerprint(once.model)
+    first, second, _ = (weights_by_role(once.model, s) for s in model.sublayers)
+    own = weights_by_role(model.model, model.sublayers[0])
+    for role, tensor in first.items():
+        assert second[role] is tensor
+        assert not torch.equal(tensor, own[role])
+    spread = own["in.weight"].std()
+    assert first["in.weight"].std().item() == pytest.approx(spread.item(), rel=0.2)

@@ -1,18 +1,15 @@
-"""What is done to a model, as frozen values that can be stored and replayed.
-
-Pure: knows names and numbers, never a model, so every wing may import it (a checkpoint
-must read a plan to tie again, the history stores one, the interface builds one).
-"""
+"""Groups of FF sublayers that are merged into one each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from ffmerge_core.errors import PlanError
+from ffmerge_core.plan.values import fields_of, one_of
 
-Method = Literal["permute", "vanilla", "copy"]
+Method = Literal["permute", "vanilla", "copy", "random"]
 Anchor = Literal["first", "middle", "last"]
 
 
@@ -39,19 +36,27 @@ class MergePlan:
 
     groups: names such as ("encoder.3", "encoder.4"), two or more a group, in any order.
     method: "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126);
-        "vanilla" averages without aligning; "copy" ties all to the anchor, no averaging.
+        "vanilla" averages without aligning; "copy" ties all to the anchor, no averaging;
+        "random" ties all to fresh weights with the members' mean and deviation.
     anchor: which member, in layer order, the others are aligned to (or copied from).
         "middle" of an even group is the earlier of the two.
+    seed: of method "random".
     """
 
     groups: tuple[tuple[str, ...], ...]
     method: Method = "permute"
     anchor: Anchor = "first"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(tuple(group) for group in self.groups))
-        _one_of("method", self.method, get_args(Method))
-        _one_of("anchor", self.anchor, get_args(Anchor))
+        one_of("method", self.method, get_args(Method))
+        one_of("anchor", self.anchor, get_args(Anchor))
+
+    @property
+    def uses_anchor(self) -> bool:
+        """Whether the anchor matters: an average of all and a fresh draw have none."""
+        return self.method in ("permute", "copy")
 
     @property
     def n_removed(self) -> int:
@@ -78,46 +83,7 @@ class MergePlan:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MergePlan:
         """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        values = _fields(cls, data, kind="merge")
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything needed to replay a number: a source, a plan and how features were taken.
-
-    source: what `load` takes. data: None for the source's own, "digits", or a path to the
-    user's. fidelity: score agreement with the original instead of the task's own metric.
-    tokens, seed: the calibration draw from the training split.
-    dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
-    of the weights and of the data). python: the version that wrote this; the standard
-    library's text, which gpt2-code reads, differs between versions.
-    """
-
-    source: str
-    plan: MergePlan
-    data: str | None = None
-    fidelity: bool = False
-    tokens: int = 10_000
-    seed: int = 0
-    dtype: str = "float32"
-    revision: str | None = None
-    data_revision: str | None = None
-    python: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.tokens < 2:
-            raise PlanError(f"{self.tokens} calibration tokens were asked for; take 2 or more.")
-        _one_of("dtype", self.dtype, ("float32",))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "plan": self.plan.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
-        """Inverse of `to_dict`; refuses unknown fields."""
-        values = _fields(cls, data)
-        values["plan"] = MergePlan.from_dict(values["plan"])
+        values = fields_of(cls, data, kind="merge")
         return cls(**values)
 
 
@@ -173,23 +139,3 @@ def _check_alike(members: Sequence[Mergeable]) -> None:
                 f"{first.name} and {other.name} are built differently (activation, gate, biases or "
                 "inner norm); a group needs sublayers of one kind. Split the group."
             )
-
-
-def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise PlanError(f"{what} is {value!r}; it must be one of {', '.join(allowed)}.")
-
-
-def _fields(cls: type, data: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:
-    values = dict(data)
-    if kind is not None and values.pop("kind", kind) != kind:
-        raise PlanError(f"A plan of kind {data['kind']!r} was found; this version reads {kind!r}.")
-    known: dict[str, Field[Any]] = cls.__dataclass_fields__  # type: ignore[attr-defined]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise PlanError(f"{cls.__name__} has no field {', '.join(unknown)}.")
-    absent = [name for name, field in known.items() if field.default is MISSING]
-    lacking = [name for name in absent if name not in values]
-    if lacking:
-        raise PlanError(f"{cls.__name__} lacks {', '.join(lacking)}.")
-    return values

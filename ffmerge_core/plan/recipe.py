@@ -1,0 +1,50 @@
+"""A recipe: everything needed to replay a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan.merge import MergePlan
+from ffmerge_core.plan.values import fields_of, one_of
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything needed to replay a number: a source, a plan and how features were taken.
+
+    source: what `load` takes. data: None for the source's own, "digits", or a path to the
+    user's. fidelity: score agreement with the original instead of the task's own metric.
+    tokens, seed: the calibration draw from the training split.
+    dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
+    of the weights and of the data). python: the version that wrote this; the standard
+    library's text, which gpt2-code reads, differs between versions.
+    """
+
+    source: str
+    plan: MergePlan
+    data: str | None = None
+    fidelity: bool = False
+    tokens: int = 10_000
+    seed: int = 0
+    dtype: str = "float32"
+    revision: str | None = None
+    data_revision: str | None = None
+    python: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens < 2:
+            raise PlanError(f"{self.tokens} calibration tokens were asked for; take 2 or more.")
+        one_of("dtype", self.dtype, ("float32",))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "plan": self.plan.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Inverse of `to_dict`; refuses unknown fields."""
+        values = fields_of(cls, data)
+        values["plan"] = MergePlan.from_dict(values["plan"])
+        return cls(**values)
