@@ -125,12 +125,14 @@ class Translation:
 
     def _translated(self, model: nn.Module, sentences: Sequence[str]) -> list[str]:
         source = self._encoded(sentences)
+        # A damaged model need not end a sentence: what is too long is cut, each by its own
+        # length, so that it does not matter which sentences go together.
+        limits = (2 * source["attention_mask"].sum(1) + 16).clamp(max=self.longest)
         generating: Any = model
         try:
             ids = generating.generate(
                 **source,
-                # A damaged model need not end a sentence: what is too long is cut.
-                max_new_tokens=min(self.longest, 2 * source["input_ids"].shape[1] + 16),
+                max_new_tokens=int(limits.max()),
                 num_beams=1,
                 do_sample=False,
             )
@@ -139,7 +141,9 @@ class Translation:
                 f"The model could not translate sentences of {self.data}: {error} Take the "
                 "tokenizer that belongs to the model."
             ) from error
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        # A row begins with the token that the decoder starts from.
+        kept = [row[:limit] for row, limit in zip(ids, limits.tolist(), strict=True)]
+        texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
     def _encoded(self, sentences: Sequence[str], **role: Any) -> Mapping[str, Tensor]:

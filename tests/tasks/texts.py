@@ -61,7 +61,11 @@ def marian(tokenizer: PreTrainedTokenizerFast, longest: int) -> MarianMTModel:
         pad_token_id=0, eos_token_id=1, bos_token_id=None, forced_eos_token_id=1,
         decoder_start_token_id=0,
     )  # fmt: skip
-    return randomise(MarianMTModel(config))  # type: ignore[return-value]
+    model = randomise(MarianMTModel(config), scale=1.0)
+    # Smaller biases and embeddings, or every translation would be one letter again and again.
+    for name, weight in model.named_parameters():
+        weight.data *= 0.1 if "bias" in name else 0.3 if "shared" in name else 1.0
+    return model  # type: ignore[return-value]
 
 
 def language_task(context: int = 16, **changes: object) -> LanguageModeling:
