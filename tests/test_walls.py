@@ -11,6 +11,7 @@ CORE = Path(__file__).parent.parent / "ffmerge_core"
 WINGS = ("tasks", "demos", "models", "analysis", "compression", "reporting")
 PURE = (
     "plan",
+    "tasks.metrics",
     "analysis.similarity",
     "analysis.alignment",
     "reporting.figures",
