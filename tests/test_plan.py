@@ -93,6 +93,25 @@ def test_values_are_frozen_and_survive_json() -> None:
         recipe.seed = 4  # type: ignore[misc]
 
 
+def test_a_recipe_says_which_data_under_which_python() -> None:
+    recipe = Recipe(
+        "some/folder", MergePlan((("a", "b"),)), data="own/texts.txt", fidelity=True,
+        revision="1" * 64, data_revision="2" * 64, python="3.11.7",
+    )  # fmt: skip
+    stored = json.loads(json.dumps(recipe.to_dict()))
+    assert (stored["data_revision"], stored["python"]) == ("2" * 64, "3.11.7")
+    assert Recipe.from_dict(stored) == recipe
+
+
+def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
+    stored = Recipe("demo:vit-digits", MergePlan((("a", "b"),))).to_dict()
+    for key in ("data", "fidelity", "data_revision", "python"):
+        del stored[key]
+    recipe = Recipe.from_dict(stored)
+    assert (recipe.data, recipe.fidelity) == (None, False)
+    assert (recipe.data_revision, recipe.python) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -112,3 +131,5 @@ def test_impossible_recipes_are_refused() -> None:
         Recipe("x", MergePlan(()), tokens=1)
     with pytest.raises(PlanError, match="dtype"):
         Recipe("x", MergePlan(()), dtype="int4")
+    with pytest.raises(PlanError, match="Recipe has no field snapshot"):
+        Recipe.from_dict(Recipe("x", MergePlan(())).to_dict() | {"snapshot": "y"})

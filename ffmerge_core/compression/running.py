@@ -142,7 +142,8 @@ def _check_source(recipe: Recipe, model: LoadedModel) -> None:
     task = model.require_task()
     if recipe.data_revision is not None and recipe.data_revision != task.revision:
         here, there = platform.python_version(), recipe.python
-        cause = f" It was written under Python {there}; this is {here}." if here != there else ""
+        told = there not in (None, here)
+        cause = f" It was written under Python {there}; this is {here}." if told else ""
         raise PlanError(
             f"{task.data} says something else now (revision {task.revision[:12]}) than when this "
             f"recipe was written ({recipe.data_revision[:12]}).{cause} Restore it, or take the "
