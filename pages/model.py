@@ -13,6 +13,7 @@ from pages._ui.shared import warm_up
 from pages._ui.subject import Subject
 from pages._ui.widgets import (
     count,
+    figure_row,
     guarded,
     megabytes,
     next_step,
@@ -26,20 +27,22 @@ def overview(subject: Subject) -> None:
     st.write(subject.description)
     ff = dict(subject.anatomy)["FF"]
     score = subject.scores["validation"]
-    line = score_text(score, subject.examples)
     figures = [(score["metric"], score["value"])]
     figures += [(name, figure["value"]) for name, figure in other_figures(score)]
-    columns = st.columns(3 + len(figures))
-    columns[0].metric("Parameters", count(subject.n_parameters))
-    columns[1].metric("Weights in memory", megabytes(subject.weight_bytes))
-    columns[2].metric(
-        "In FF sublayers",
-        percent(ff / subject.n_parameters),
-        help="What merging can save from: each FF sublayer tied to another saves its share.",
-    )
-    for column, (name, value) in zip(columns[3:], figures, strict=True):
-        column.metric(f"Validation {name}", metric(name).text(value), help=line)
-    st.caption(f"Validation: {line}")
+    with figure_row():
+        st.metric("Parameters", count(subject.n_parameters), width="content")
+        st.metric("Weights in memory", megabytes(subject.weight_bytes), width="content")
+        st.metric(
+            "In FF sublayers",
+            percent(ff / subject.n_parameters),
+            help="What merging can save from: each FF sublayer tied to another saves its share.",
+            width="content",
+        )
+        for name, value in figures:
+            st.metric(f"Validation {name}", metric(name).text(value), width="content")
+    st.caption(f"Validation: {score_text(score, subject.examples)}")
+    if subject.opened.fidelity:
+        st.caption("This is the original, which agrees with itself; a merge is compared with it.")
 
 
 def anatomy(subject: Subject) -> None:

@@ -32,10 +32,11 @@ def opened_subject(title: str) -> Subject:
         workspace.open(opened)
     if workspace.fit(subject.sublayers):
         st.info("The groups picked before named sublayers that this model has not; they are gone.")
-    against = " · compared with the original only" if opened.fidelity else ""
+    on = "" if opened.from_card else f" · measured on {subject.data}"
+    against = ", against the original" if opened.fidelity else ""
     st.caption(
         f"**{subject.title}** · {subject.source} · {count(subject.n_parameters)} parameters · "
-        f"{len(subject.sublayers)} FF sublayers · measured on {subject.data}{against}"
+        f"{len(subject.sublayers)} FF sublayers{on}{against}"
     )
     return subject
 

@@ -14,8 +14,13 @@ from pages._ui.recipes import read_recipe
 from pages._ui.shared import current_workspace, shelf
 from pages._ui.subject import Opened, Subject, plan_in_words
 from pages._ui.uploads import keep
-from pages._ui.widgets import guarded, next_step
+from pages._ui.widgets import count, guarded, next_step
 
+KINDS = {
+    "image-classification": "Image classification",
+    "language-modeling": "Language modelling",
+    "translation": "Translation",
+}
 FORMATS = {
     "image-classification": "A zip or a folder with a folder of images for each class, named as "
     "the model names its classes or by their numbers.",
@@ -40,19 +45,18 @@ def demo_row(opened: Opened) -> None:
     """The demos side by side, the one that is open marked; from their cards alone."""
     names = demos.names()
     for column, name in zip(st.columns(len(names)), names, strict=True):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             _demo(Opened(demos.PREFIX + name), opened)
 
 
 def _demo(demo: Opened, opened: Opened) -> None:
     card = demos.card(demo.source)
-    st.markdown(f"**{card.title}**")
-    st.caption(
-        f"{card.kind.replace('-', ' ').capitalize()}, measured by {card.metric} · "
-        f"{card.n_parameters / 1e6:.1f} million parameters · {len(card.sublayers)} FF sublayers"
+    st.markdown(
+        f"**{card.title}**  \n:small[{KINDS[card.kind]}, measured by {card.metric}]  \n"
+        f":small[{count(card.n_parameters)} parameters, {len(card.sublayers)} FF sublayers]"
     )
     if opened == demo:
-        st.markdown(":green-badge[:material/check: Open]")
+        st.badge("Open", icon=":material/check:", color="green")
         return
     back = opened.source == demo.source
     st.button(

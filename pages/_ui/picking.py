@@ -17,7 +17,7 @@ from ffmerge_core.plan import MergePlan, check_groups, in_layer_order
 from ffmerge_core.reporting.figures import similarity_heatmap
 from pages._ui.shared import current_workspace
 from pages._ui.subject import Subject, short
-from pages._ui.widgets import count, megabytes, percent
+from pages._ui.widgets import count, figure_row, megabytes, percent
 from pages._ui.workspace_state import stack_of
 
 BOX, CLICK = "Drag a box", "Click cells"
@@ -111,6 +111,12 @@ def _show_draft(stack: str) -> None:
 def group_editor(subject: Subject, stack: str) -> None:
     """The stack's draft, the groups of all stacks, undo, and what they save."""
     st.subheader("Groups to merge")
+    if subject.merged:
+        st.info(
+            "This model was merged before it was saved, so it can be measured and looked at, but "
+            "not merged again. Open the original on the Model page to make other groups."
+        )
+        return
     _draft_editor(subject, stack)
     _group_list(subject, stack)
     _history_buttons(stack)
@@ -254,14 +260,15 @@ def savings(subject: Subject) -> None:
     removed = plan.parameters_removed(subject.sublayers)
     left = subject.n_parameters - removed
     bytes_each = subject.weight_bytes / subject.n_parameters
-    columns = st.columns(2)
-    columns[0].metric(
-        "After merging",
-        count(left),
-        delta=f"−{percent(removed / subject.n_parameters)}" if removed else "nothing saved yet",
-        delta_color="off",
-        delta_arrow="off",
-        help="Parameters that are left. Tying saves parameters, memory and disk. It saves no "
-        "compute: a merged FF sublayer still runs at every position.",
-    )
-    columns[1].metric("Weights in memory", megabytes(left * bytes_each))
+    with figure_row():
+        st.metric(
+            "After merging",
+            count(left),
+            delta=f"−{percent(removed / subject.n_parameters)}" if removed else "nothing saved yet",
+            delta_color="off",
+            delta_arrow="off",
+            help="Parameters that are left. Tying saves parameters, memory and disk. It saves no "
+            "compute: a merged FF sublayer still runs at every position.",
+            width="content",
+        )
+        st.metric("Weights in memory", megabytes(left * bytes_each), width="content")

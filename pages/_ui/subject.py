@@ -55,7 +55,7 @@ class Subject:
     it. data: its name. examples: what it is scored on, in the plural.
     anatomy: (part, parameters), adding up to n_parameters. weight_bytes: memory of the
     weights. scores: split → `Evaluation.summary()` of the untouched model. facts: what its
-    card says, in (label, text) pairs.
+    card says, in (label, text) pairs. merged: whether it was saved after a merge.
     """
 
     opened: Opened
@@ -71,6 +71,7 @@ class Subject:
     weight_bytes: int
     scores: Mapping[str, Mapping[str, Any]]
     facts: tuple[tuple[str, str], ...] = ()
+    merged: bool = False
 
     @property
     def source(self) -> str:
@@ -139,6 +140,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
             ("Examples", _sizes(*_splits(task))),
             *(_training(card) if card else ()),
         ),
+        merged=model.plan is not None,
     )
 
 
@@ -194,7 +196,7 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 def plan_in_words(plan: Mapping[str, Any]) -> str:
-    """{"groups": …, "method": "permute", "anchor": "first"} -> "permute encoder 3–4 (first)"."""
+    """A plan as a dictionary -> "permute encoder 3–4, anchor first"."""
     groups = " and ".join(short(group) for group in plan["groups"])
-    anchor = "" if plan["method"] == "vanilla" else f", anchor {plan['anchor']}"
+    anchor = f", anchor {plan['anchor']}" if plan["method"] in ("permute", "copy") else ""
     return f"{plan['method']} {groups}{anchor}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import FragmentHandledException
 from streamlit.navigation.page import StreamlitPage
 
@@ -83,6 +84,14 @@ def download_row(*files: Download, key: str) -> None:
                 on_click="ignore",
                 icon=":material/download:",
             )
+
+
+def figure_row() -> DeltaGenerator:
+    """Room for `st.metric`s of width "content", which go on below where the page is narrow.
+
+    Columns would cut long numbers.
+    """
+    return st.container(horizontal=True, gap="large")
 
 
 def count(number: int) -> str:

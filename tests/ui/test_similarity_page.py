@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from pages._ui.picking import boxed, toggled
 from tests.conftest import transformers_vit
@@ -116,3 +118,43 @@ def test_an_edit_survives_a_refresh_and_ends_with_an_undo() -> None:
     assert "Save group" in [button.label for button in again.button]
     press(again, "Undo")
     assert "Save group" not in [button.label for button in again.button]
+
+
+def test_each_stack_has_a_heatmap_and_a_draft_and_groups_are_listed_together() -> None:
+    tab = open_app("model")
+    next(button for button in tab.button if button.key == "open-marian-en-fr").click()
+    tab.run()
+    go(tab, "similarity")
+    add_group(tab, "encoder.1", "encoder.2")
+    pick(tab, "encoder.3", "encoder.4")
+    assert "Encoder: FF output" in tab.get("plotly_chart")[0].proto.spec
+    show_stack(tab, "decoder")
+    assert "Decoder: FF output" in tab.get("plotly_chart")[0].proto.spec
+    assert "tokens of the training split" in sentences(tab)
+    assert tab.multiselect(key="draft-decoder").value == []
+    add_group(tab, "decoder.4", "decoder.5")
+    for line in ("**1** · encoder 1–2 · 2 layers", "**2** · decoder 4–5 · 2 layers"):
+        assert line in sentences(tab)
+    assert metrics(tab)["After merging"] == f"{2_096_640 - 2 * 98_912:,}"
+    again = open_app("similarity", id_of(tab))
+    assert again.button_group(key="stack").value == "decoder"
+    show_stack(again, "encoder")
+    assert again.multiselect(key="draft-encoder").value == ["encoder.3", "encoder.4"]
+    show_stack(again, "decoder")
+    next(button for button in again.button if button.key == "edit-0").click()
+    settle(again.run())
+    assert again.button_group(key="stack").value == "encoder"
+    assert again.multiselect(key="draft-encoder").value == ["encoder.1", "encoder.2"]
+
+
+def show_stack(tab: AppTest, stack: str) -> None:
+    tab.button_group(key="stack").set_value(stack).run()
+    settle(tab)
+
+
+def test_more_tokens_than_memory_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = psutil.virtual_memory()._replace(total=4 * 4 * 12 * (256 + 2 * 64) * 5_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    tab = open_app("similarity")
+    assert tab.number_input(key="tokens").value == 5_000
+    assert "5,000 tokens of the training split" in sentences(tab)
