@@ -1,49 +1,42 @@
 """The translator demo: its sentences and splits, its tokenizer, its weights and its card."""
 
-import hashlib
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from num2words import num2words  # type: ignore[import-untyped]
-from safetensors.torch import load_file, load_model
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import MarianMTModel
 
+from ffmerge_core import demos
+from ffmerge_core.demos.files import WEIGHTS, read_tokenizer
 from ffmerge_core.demos.marian_en_fr import train
 from ffmerge_core.demos.marian_en_fr.clauses import CLAUSES, Clause
-from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, corpus_hash, pair, pairs
+from ffmerge_core.demos.marian_en_fr.data import SIZES, Pair, Sentences, pair, pairs
 from ffmerge_core.demos.marian_en_fr.model import (
     END_ID,
     FOLDER,
     PAD_ID,
-    TOKENIZER,
     VOCABULARY,
-    WEIGHTS,
-    build,
     encode,
     load,
-    load_tokenizer,
-    translate,
 )
 from ffmerge_core.demos.marian_en_fr.values import Values, names, split_of
-from ffmerge_core.errors import SourceError
-from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.tasks import translation
 from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.translation import Translation
 
-CARD = json.loads((FOLDER / "card.json").read_text("utf-8"))
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return load_tokenizer()
+    return read_tokenizer(FOLDER)
 
 
 @pytest.fixture(scope="module")
-def model() -> MarianMTModel:
+def loaded() -> tuple[MarianMTModel, Translation]:
     return load()
 
 
@@ -102,6 +95,16 @@ def test_no_sentence_is_in_two_splits(sentences: dict[Split, list[Pair]]) -> Non
 def test_a_sentence_is_the_same_however_it_is_asked_for() -> None:
     assert pairs("validation", 20)[13] == pair("validation", 13) == pair("validation", 13)
     assert pair("validation", 13) != pair("test", 13)
+
+
+def test_a_split_s_sentences_can_be_indexed_and_cut() -> None:
+    test = Sentences("test")
+    known = [(each.english, each.french) for each in pairs("test", 5)]
+    assert (len(test), test[3], test[-1000]) == (SIZES["test"], known[3], known[0])
+    assert list(test[:5]) == known
+    assert list(test[1:5:2]) == known[1::2]
+    with pytest.raises(IndexError):
+        test[SIZES["test"]]
 
 
 def test_a_value_s_split_never_changes() -> None:
@@ -203,7 +206,10 @@ def test_an_epoch_holds_every_pair_once_and_the_next_one_in_another_order() -> N
     assert epochs[0] != epochs[1]
 
 
-def test_padding_does_not_change_the_loss(model: MarianMTModel, tokenizer: Tokenizer) -> None:
+def test_padding_does_not_change_the_training_loss(
+    loaded: tuple[MarianMTModel, Translation], tokenizer: Tokenizer
+) -> None:
+    model, _ = loaded
     short, long = sorted(pairs("validation", 40), key=lambda each: len(each.english))[::39]
     with torch.inference_mode():
         apart = [train.loss_of(model, tokenizer, [each]).item() for each in (short, long)]
@@ -213,60 +219,43 @@ def test_padding_does_not_change_the_loss(model: MarianMTModel, tokenizer: Token
     assert together == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_weights_are_those_of_the_card_and_load_strictly() -> None:
-    weights = (FOLDER / WEIGHTS).read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == CARD["weights_sha256"]
-    model = build()
-    assert load_model(model, FOLDER / WEIGHTS, strict=True) == (set(), [])
+def test_the_task_s_loss_is_the_one_that_was_trained(
+    loaded: tuple[MarianMTModel, Translation],
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, task = loaded
+    monkeypatch.setattr(translation, "QUICK_PAIRS", 8)
+    with torch.inference_mode():
+        expected = train.loss_of(model, tokenizer, pairs("validation", 8)).item()
+    assert task.evaluate(model, "validation").loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_weights_are_stored_in_half_precision_and_the_output_matrix_is_the_embedding(
+    loaded: tuple[MarianMTModel, Translation],
+) -> None:
+    model, _ = loaded
     assert model.lm_head.weight is model.model.shared.weight
-    assert sum(each.numel() for each in model.parameters()) == CARD["n_parameters"]
     assert all(each.dtype == torch.float16 for each in load_file(FOLDER / WEIGHTS).values())
-
-
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    for name in (WEIGHTS, TOKENIZER):
-        (tmp_path / name).write_bytes((FOLDER / name).read_bytes()[:1000])
-    with pytest.raises(SourceError, match="weights of demo:marian-en-fr cannot be read"):
-        load(tmp_path)
-    with pytest.raises(SourceError, match="tokenizer of demo:marian-en-fr cannot be read"):
-        load_tokenizer(tmp_path)
-
-
-def test_the_card_describes_the_model(model: MarianMTModel) -> None:
-    assert sum(part["n_parameters"] for part in CARD["anatomy"]) == CARD["n_parameters"]
-    sublayers = [FFSublayer.from_dict(each) for each in CARD["sublayers"]]
-    assert [each.name for each in sublayers] == [
-        *(f"encoder.{index}" for index in range(6)),
-        *(f"decoder.{index}" for index in range(6)),
-    ]
-    for each in sublayers:
-        model.get_submodule(each.attention)
-        w_in = model.get_submodule(each.w_in.module).get_parameter("weight")
-        w_out = model.get_submodule(each.w_out.module).get_parameter("weight")
-        assert w_in.shape == (each.d_ff, each.d_model)
-        assert w_out.shape == (each.d_model, each.d_ff)
-    assert {split: {"sentences": SIZES[split]} for split in SPLITS} == CARD["splits"]
-
-
-def test_the_card_keeps_its_promise() -> None:
-    assert 80 <= CARD["test"]["value"] <= 97
-    assert CARD["test"]["n"] == SIZES["test"]
-    assert CARD["test"]["signature"].startswith("nrefs:1|case:mixed|")
-
-
-def test_the_card_s_figures_are_measured_again(model: MarianMTModel, tokenizer: Tokenizer) -> None:
-    again = train.scored(model, tokenizer, "test", train.QUICK_PAIRS)
-    recorded = CARD["quick_check"]
-    # Another version of CLDR writes some sentences differently.
-    tolerance = 0.5 if corpus_hash() == CARD["corpus_hash"] else 10
-    assert again["value"] == pytest.approx(recorded["value"], abs=tolerance)
-    assert again["chrf"] == pytest.approx(recorded["chrf"], abs=tolerance)
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
 
 
 def test_translations_come_in_the_order_of_the_sentences(
-    model: MarianMTModel, tokenizer: Tokenizer
+    loaded: tuple[MarianMTModel, Translation],
 ) -> None:
+    model, task = loaded
     chosen = pairs("test", 6)
-    said = translate(model, tokenizer, [each.english for each in chosen], batch_size=2)
+    said = task.translate(model, [each.english for each in chosen])
     for each, french in zip(chosen, said, strict=True):
         assert french[:4] == each.french[:4]
+
+
+def test_the_card_keeps_its_promise() -> None:
+    card = demos.card("marian-en-fr")
+    assert 80 <= card.test["value"] <= 97
+    assert card.test["n"] == SIZES["test"]
+    assert card.test["notes"]["BLEU"].startswith("nrefs:1|case:mixed|")
+    assert card.splits == SIZES
+    assert [each["name"] for each in card.sublayers] == [
+        f"{stack}.{index}" for stack in ("encoder", "decoder") for index in range(6)
+    ]
