@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MarianMTModel
 
-import ffmerge_core as fm
 from ffmerge_core import demos
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.tasks import translation
 from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.task import Batch
 from ffmerge_core.tasks.translation import Translation
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer, marian, set_nan
 
@@ -146,7 +146,7 @@ def test_the_size_of_a_batch_does_not_matter(
 
 
 @torch.no_grad()
-def states(model: MarianMTModel, batch: fm.Batch) -> dict[str, Tensor]:
+def states(model: MarianMTModel, batch: Batch) -> dict[str, Tensor]:
     output = model(**batch.kwargs, output_hidden_states=True)
     last = {
         "encoder": output.encoder_last_hidden_state,
