@@ -55,19 +55,20 @@ def _demo(demo: Opened, opened: Opened) -> None:
         f"**{card.title}**  \n:small[{KINDS[card.kind]}, measured by {card.metric}]  \n"
         f":small[{count(card.n_parameters)} parameters, {len(card.sublayers)} FF sublayers]"
     )
-    if opened == demo:
-        st.badge("Open", icon=":material/check:", color="green")
-        return
-    back = opened.source == demo.source
-    st.button(
-        "Back to its own data" if back else "Open",
-        key=f"open-{card.name}",
-        on_click=open_model,
-        args=(demo,),
-        help=None
-        if back
-        else f"Open {card.title}. What you picked on the model that is open now is kept with it.",
-    )
+    is_open = opened.source == demo.source
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if is_open:
+            st.badge("Open", icon=":material/check:", color="green")
+        if opened != demo:
+            st.button(
+                "Back to its own data" if is_open else "Open",
+                key=f"open-{card.name}",
+                on_click=open_model,
+                args=(demo,),
+                help="What you picked is kept."
+                if is_open
+                else "What you picked on the model that is open now is kept with it.",
+            )
 
 
 def open_something_else(subject: Subject) -> None:
@@ -164,7 +165,7 @@ def _recipe() -> None:
         "A recipe that the Merge page, the command line or a stored run wrote. Its model and data "
         "are opened, and its groups and choices are put on the Merge page."
     )
-    upload = st.file_uploader("Upload a recipe (JSON)", key="recipe-upload")
+    upload = st.file_uploader("Upload a recipe (JSON)", type="json", key="recipe-upload")
     text = st.text_area("Or paste it", key="recipe-text", height=120).strip()
     if st.button("Open recipe", type="primary"):
         if upload is None and not text:

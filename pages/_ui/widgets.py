@@ -91,7 +91,7 @@ def figure_row() -> DeltaGenerator:
 
     Columns would cut long numbers.
     """
-    return st.container(horizontal=True, gap="large")
+    return st.container(horizontal=True, gap="medium")
 
 
 def count(number: int) -> str:
@@ -130,7 +130,8 @@ def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
         f"{name} {with_interval(value, interval, metric(name).text)}"
         for name, value, interval in (main, *others, loss)
     )
-    return f"{', '.join(figures)}, on {count(score['n'])} {examples}"
+    what = examples.removesuffix("s") if score["n"] == 1 else examples
+    return f"{', '.join(figures)}, on {count(score['n'])} {what}"
 
 
 def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

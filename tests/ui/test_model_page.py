@@ -108,12 +108,14 @@ def test_a_folder_that_was_overwritten_is_read_again(tmp_path: Path) -> None:
         assert len(tab.run().dataframe[0].value) == depth
 
 
-def test_the_first_page_needs_no_torch() -> None:
+def test_no_demo_needs_torch_to_be_shown() -> None:
     code = (
         "import sys; from streamlit.testing.v1 import AppTest; import pages._ui.shared as shared;"
-        "shared.warm_up = lambda: None;"
+        "shared.warm_up = lambda source: None;"
         "tab = AppTest.from_file('app.py', default_timeout=60).run();"
-        "assert tab.title[0].value == 'Model' and len(tab.metric) == 4, tab;"
+        "assert len(tab.metric) == 4, tab;"
+        "shown = lambda name: (tab.button(key=f'open-{name}').click(), tab.run(), len(tab.metric));"
+        "assert shown('gpt2-code')[-1] == shown('marian-en-fr')[-1] == 5, tab;"
         "print([name for name in ('torch', 'timm', 'transformers') if name in sys.modules])"
     )
     out = subprocess.run(

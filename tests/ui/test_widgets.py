@@ -8,7 +8,7 @@ import math
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages._ui.widgets import count, duration, megabytes, percent, with_interval
+from pages._ui.widgets import count, duration, megabytes, percent, score_text, with_interval
 
 
 def test_formats() -> None:
@@ -19,6 +19,23 @@ def test_formats() -> None:
     assert with_interval(0.9731, (0.961, 0.982)) == "97.3% (96.1% to 98.2%)"
     loss = with_interval(0.1375, (0.1, 0.2), lambda value: f"{value:.3f}")
     assert loss == "0.138 (0.100 to 0.200)"
+
+
+def test_a_score_is_written_with_all_its_figures_each_in_its_own_way() -> None:
+    score = {
+        "metric": "BLEU", "value": 27.004, "interval": [25.0, 29.04],
+        "loss": 1.5, "loss_interval": [1.25, 1.75], "n": 1_200,
+        "others": {"chrF": {"value": 50.0, "interval": [49.0, 51.0]}},
+    }  # fmt: skip
+    assert score_text(score, "sentences") == (
+        "BLEU 27.0 (25.0 to 29.0), chrF 50.0 (49.0 to 51.0), loss 1.500 (1.250 to 1.750), "
+        "on 1,200 sentences"
+    )
+    old = {name: score[name] for name in score if name != "others"}
+    one = {**old, "metric": "accuracy", "value": 1.0, "interval": [1.0, 1.0], "n": 1}
+    assert score_text(one, "images") == (
+        "accuracy 100.0% (100.0% to 100.0%), loss 1.500 (1.250 to 1.750), on 1 image"
+    )
 
 
 @pytest.mark.parametrize(
