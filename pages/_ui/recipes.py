@@ -11,7 +11,6 @@ from ffmerge_core.plan import MergePlan, Recipe
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "source": (str,),
-    "plan": (MergePlan,),
     "data": (str, type(None)),
     "fidelity": (bool,),
     "tokens": (int,),
@@ -61,6 +60,11 @@ def _checked(data: Mapping[str, Any]) -> Recipe:
         # bool is an int, but no number of tokens.
         if not isinstance(value, kinds) or (kinds == (int,) and isinstance(value, bool)):
             raise DataError(f"This recipe's {name} is {value!r}, which is of another type.")
+    if not isinstance(recipe.plan, MergePlan):
+        raise DataError(
+            "This recipe's plan is no merge of groups, which is what the pages show. Carry it out "
+            "on the command line: ffmerge run."
+        )
     groups = recipe.plan.groups
     if not groups or not all(isinstance(name, str) for group in groups for name in group):
         raise DataError("This recipe's plan has no groups of sublayer names.")
