@@ -98,7 +98,7 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
     for place, index in enumerate(shown):
         label = (
             f"{task.examples.capitalize()[:-1]} {index + 1}: "
-            f"{before[index]:.3f} → **{after[index]:.3f}**"
+            f"loss {before[index]:.3f} → **{after[index]:.3f}**"
         )
         with st.expander(label, expanded=place == 0):
             if task.kind == "translation":
@@ -119,7 +119,8 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
     shown = changed[:SHOWN_SENTENCES]
     st.write(
         f"{len(changed)} of {n} translations changed{_first(shown, changed)}, the one whose "
-        "reference lost most probability first. Words that only one model has are marked."
+        "reference lost most probability first. Struck through is what only the original says, "
+        "underlined what only the merged model says."
     )
     for index in shown:
         with st.container(border=True):

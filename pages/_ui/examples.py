@@ -24,8 +24,10 @@ MARKS = {
     "parted": ("mark", "background: rgba(0, 114, 178, 0.14); color: inherit; "
                "border-left: 3px solid rgb(0, 114, 178); padding-left: 2px"),
 }  # fmt: skip
-LABELLED = "display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1rem; margin: 0"
-LABEL = "opacity: 0.75"
+# Streamlit gives lists a margin and a padding of its own.
+PLAIN = "margin: 0; padding: 0"
+LABELLED = f"display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1rem; {PLAIN}"
+LABEL = f"opacity: 0.75; {PLAIN}"
 
 
 def content_of(result: fm.RunResult) -> Any:
@@ -77,7 +79,7 @@ def marked(spans: Sequence[Span], mark: Literal["original", "merged", "parted"])
 def labelled_texts(rows: Sequence[tuple[str, str]]) -> None:
     """Lines of a label and a text in HTML."""
     lines = "".join(
-        f'<dt style="{LABEL}">{escape(label)}</dt><dd dir="auto" style="margin: 0">{text}</dd>'
+        f'<dt style="{LABEL}">{escape(label)}</dt><dd dir="auto" style="{PLAIN}">{text}</dd>'
         for label, text in rows
     )
     st.html(f'<dl style="{LABELLED}">{lines}</dl>')

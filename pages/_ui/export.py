@@ -61,7 +61,7 @@ def export(run: Run, result: fm.RunResult | None) -> None:
                 _fetch(found, f"{folder.name}-{layout}.zip")
     recipe = Recipe.from_dict(run.recipe)
     st.markdown(
-        "**Recipe** says everything that made this merge. `ffmerge run recipe.json` carries it "
+        "The **recipe** says everything that made this merge. `ffmerge run recipe.json` carries it "
         "out on the command line and gets the same numbers; the Model page opens it here."
     )
     download_row(

@@ -14,7 +14,7 @@ from pages._ui.examples import changed_examples, content_of, marked
 if TYPE_CHECKING:
     import ffmerge_core as fm
 
-PROMPTS = {"demo:gpt2-code": 'def read_lines(path):\n    """Return the'}
+PROMPTS = {"demo:gpt2-code": "def read(path):\n    "}
 LONGEST_PROMPT = 4_000
 LONGEST_SENTENCE = 500
 NEW_TOKENS = 60
