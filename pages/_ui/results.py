@@ -55,7 +55,7 @@ def before_and_after(run: Run) -> None:
     for split in result["difference"]:
         if notes := original[split].get("notes"):
             said = " · ".join(f"{name}: {note}" for name, note in notes.items())
-            st.caption(f"{split.capitalize()}: {said}.")
+            st.caption(f"**{split.capitalize()}** · {said}")
 
 
 def _score_rows(result: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
