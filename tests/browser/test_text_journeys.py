@@ -23,7 +23,7 @@ def app(page: Page, serve: Callable[[Path], str]) -> Page:
 
 
 def test_the_whole_journey_of_a_language_model(app: Page) -> None:
-    app.locator(".st-key-open-gpt2-code button").click()
+    app.locator(".st-key-open-gpt2-code button").first.click()
     expect(app.get_by_text("2,674,432").first).to_be_visible()
     expect(app.get_by_text("decoder.11").first).to_be_attached()
     visit(app, "Similarity")
@@ -52,7 +52,7 @@ def test_the_whole_journey_of_a_language_model(app: Page) -> None:
 
 
 def test_the_whole_journey_of_a_translator(app: Page) -> None:
-    app.locator(".st-key-open-marian-en-fr button").click()
+    app.locator(".st-key-open-marian-en-fr button").first.click()
     expect(app.get_by_text("2,096,640").first).to_be_visible()
     visit(app, "Similarity")
     drag(app, 2, 4, stack="encoder", n_layers=6)
@@ -88,20 +88,20 @@ def test_groups_stay_with_the_model_they_were_picked_on(app: Page) -> None:
     drag(app, 8, 9)
     add_group(app, "encoder 8–9")
     visit(app, "Model")
-    app.locator(".st-key-open-gpt2-code button").click()
+    app.locator(".st-key-open-gpt2-code button").first.click()
     expect(app.get_by_text("2,674,432").first).to_be_visible()
     visit(app, "Similarity")
     expect(draft(app)).to_have_count(0)
     expect(app.get_by_text("No group yet.")).to_be_visible()
     visit(app, "Model")
-    app.locator(".st-key-open-vit-digits button").click()
+    app.locator(".st-key-open-vit-digits button").first.click()
     expect(app.get_by_text("602,058").first).to_be_visible()
     visit(app, "Similarity")
     expect(app.get_by_text("1 · encoder 8–9 · 2 layers")).to_be_visible()
 
 
 def test_a_text_of_ones_own_and_bad_data(app: Page, tmp_path: Path) -> None:
-    app.locator(".st-key-open-gpt2-code button").click()
+    app.locator(".st-key-open-gpt2-code button").first.click()
     expect(app.get_by_text("2,674,432").first).to_be_visible()
     app.get_by_text("Your own data, another model, or a recipe").click()
     bad = tmp_path / "notes.txt"

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 APP = Path(__file__).parents[2] / "app.py"
 # The first job of a server imports torch, which a busy machine takes its time for.
-FIRST_JOB = 120_000
+FIRST_JOB = 300_000
 
 
 def visit(page: Page, name: str) -> None:
