@@ -13,7 +13,7 @@ from torch.nn import functional
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
-from ffmerge_core.tasks.outputs import logits_of, output_of
+from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
 from ffmerge_core.tasks.task import Batch, Split, Task, eval_mode
 
 
@@ -62,6 +62,23 @@ class Fidelity:
         """The inner task's."""
         return self.inner.inputs(split)
 
+    def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
+        """The inner task's; its targets are not looked at."""
+        return self.inner.training(seed, batch_size)
+
+    def loss(self, output: object, batch: Batch) -> Tensor:
+        """Mean KL(original ‖ model) in nats a position, or mean one minus cosine."""
+        here = batch.to(next(self.original.parameters()).device)
+        with eval_mode(self.original), torch.no_grad():
+            said = output_of(self.original, here, self.data)
+        if self.metric == "cosine":
+            after = _embeddings(output, batch)
+            before = _embeddings(said, here).to(after.device)
+            return 1 - functional.cosine_similarity(before, after).mean()
+        after = logits_in(output)
+        before = logits_in(said).to(after.device)
+        return divergence(before, after, _real(batch, after))
+
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """Score `model` against the original; the original itself scores 1 with loss 0.
 
@@ -104,7 +121,7 @@ class Fidelity:
         same = first == before.argmax(-1)
         if nats.ndim == 1:  # one decision an example
             nats, same, first = nats[:, None], same[:, None], first[:, None]
-        real = batch.masks.get("decoder", torch.ones_like(same))
+        real = _real(batch, after).reshape(same.shape)
         rows = [(same * real).sum(1), (nats.double() * real).sum(1), real.sum(1)]
         predicted = [choice[mask] for choice, mask in zip(first, real, strict=True)]
         return torch.stack([row.double() for row in rows], 1), predicted
@@ -116,6 +133,12 @@ class Fidelity:
         )
         cosine = functional.cosine_similarity(before.double(), after.double()).clamp(-1, 1)
         return torch.stack([cosine, 1 - cosine, torch.ones_like(cosine)], 1), list(cosine > 0.5)
+
+
+def _real(batch: Batch, logits: Tensor) -> Tensor:
+    """Where there is something to compare: (batch,) or (batch, tokens) bool."""
+    whole = torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+    return batch.masks.get("decoder", whole)
 
 
 def _is_embedding(model: nn.Module, output: object) -> bool:
@@ -136,5 +159,5 @@ def _embeddings(output: object, batch: Batch) -> Tensor:
     if states.ndim == 2:
         return states
     mask = batch.masks.get("encoder")
-    real = torch.ones(states.shape[:2]) if mask is None else mask.to(states.dtype)
+    real = torch.ones_like(states[..., 0]) if mask is None else mask.to(states.dtype)
     return (states * real.unsqueeze(-1)).sum(1) / real.sum(1, keepdim=True)

@@ -15,7 +15,8 @@ from torch.nn import functional
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
-from ffmerge_core.tasks.task import Batch, Split, eval_mode
+from ffmerge_core.tasks.outputs import cross_entropy, logits_in
+from ffmerge_core.tasks.task import Batch, Split, batches, endless, eval_mode
 
 BATCH_SIZE = 256
 
@@ -125,6 +126,18 @@ class ImageClassification:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
         for chosen in torch.split(order, batch_size):
             yield Batch(args=(self.normalised(images[chosen]),))
+
+    def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
+        """Full batches of the training split with their labels, without end."""
+        train = self.splits["train"]
+        for chosen in batches(endless(len(train), seed), batch_size):
+            images = self.normalised(train.images[chosen])
+            yield Batch(args=(images,), targets=train.labels[chosen])
+
+    def loss(self, output: object, batch: Batch) -> Tensor:
+        """Mean cross entropy, in nats an image."""
+        assert batch.targets is not None
+        return cross_entropy(logits_in(output), batch.targets)
 
     def inputs(self, split: Split) -> Iterator[Batch]:
         """Every image of a split, normalised, a batch at a time."""

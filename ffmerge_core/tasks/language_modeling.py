@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -22,8 +23,9 @@ from torch.nn import functional
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
-from ffmerge_core.tasks.outputs import logits_of
-from ffmerge_core.tasks.task import Batch, Split, batches, eval_mode
+from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
+from ffmerge_core.tasks.task import IGNORED, Batch, Split, batches, eval_mode
+from ffmerge_core.tasks.token_bytes import bytes_by_offset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +103,21 @@ class LanguageModeling:
         """
         for windows in batches(self._training_windows(seed), batch_size):
             yield self._batch(windows)
+
+    def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
+        """Full batches of windows of the training split, without end; its first token is given."""
+        rounds = (self._training_windows(seed + 1009 * number) for number in count())
+        for windows in batches(chain.from_iterable(rounds), batch_size):
+            batch = self._batch(windows)
+            ids, real = batch.kwargs["input_ids"], batch.masks[STACK]
+            targets = ids.masked_fill(~real, IGNORED).roll(-1, 1)
+            targets[:, -1] = IGNORED
+            yield replace(batch, targets=targets)
+
+    def loss(self, output: object, batch: Batch) -> Tensor:
+        """Mean cross entropy, in nats a token."""
+        assert batch.targets is not None
+        return cross_entropy(logits_in(output), batch.targets)
 
     def inputs(self, split: Split) -> Iterator[Batch]:
         """The windows that `evaluate` scores."""
@@ -216,7 +233,7 @@ class LanguageModeling:
         )
         ids = found["input_ids"]
         if fast:
-            n_bytes = _bytes_by_offset(text, found["offset_mapping"])
+            n_bytes = bytes_by_offset(text, found["offset_mapping"])
         else:
             n_bytes = np.full(len(ids), len(text.encode()) / max(len(ids), 1))
         if self._separator is not None:
@@ -280,20 +297,3 @@ class LanguageModeling:
 def _batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
     longest = max(window.stop - window.start for window in windows)
     return batches(windows, max(1, _TOKENS_A_BATCH // longest))
-
-
-def _bytes_by_offset(text: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """UTF-8 bytes of each token's text, what no token covers counted to the one after it.
-
-    They add up to the text's: tokens that are parts of one character share its offsets, and
-    the first of them is given its bytes.
-    """
-    if not offsets:
-        return np.zeros(0)
-    sizes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    # A character's UTF-8 length, from its code point.
-    lengths = 1 + (sizes > 0x7F).astype(int) + (sizes > 0x7FF) + (sizes > 0xFFFF)
-    upto = np.concatenate([[0], np.cumsum(lengths)])
-    ends = np.maximum.accumulate(np.array([end for _, end in offsets]))
-    ends[-1] = len(text)
-    return np.diff(upto[ends], prepend=0).astype(np.float64)

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from ffmerge_core.progress import Report, silent
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from ffmerge_core.tasks.evaluation import Evaluation
 
 Split = Literal["train", "validation", "test"]
 Item = TypeVar("Item")
+
+# A target that no loss counts, as torch and transformers have it.
+IGNORED = -100
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +34,30 @@ class Batch:
     args, kwargs: what the module is called with.
     masks: per stack, (batch, tokens) bool, True where a token is real; a stack that is
         absent has no padding. Padding never enters a feature, a loss or a score.
+    targets: for training, (batch,) or (batch, tokens) int64, the class or token that the
+        logits there should name; IGNORED where there is none.
     """
 
     args: tuple[Tensor, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    targets: Tensor | None = None
 
     def run(self, model: nn.Module) -> Any:
         return model(*self.args, **self.kwargs)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+
+        def moved(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: _to(value, device) for name, value in values.items()}
+
+        return Batch(
+            tuple(_to(value, device) for value in self.args),
+            moved(self.kwargs),
+            moved(self.masks),
+            _to(self.targets, device),
+        )
 
 
 class Task(Protocol):
@@ -70,12 +90,33 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """Score `model` (left in the mode it came in) on every example of the split."""
 
+    def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
+        """Full batches of the training split with their targets, without end.
+
+        All of it in an order drawn from `seed`, then in another.
+        """
+
+    def loss(self, output: object, batch: Batch) -> Tensor:
+        """What training lowers: mean nats per real target, with a gradient.
+
+        output: what the model returned for a batch of `training`.
+        """
+
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items, the last perhaps shorter."""
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch
+
+
+def endless(n: int, seed: int) -> Iterator[int]:
+    """0 to n − 1 in a drawn order, then in another, without end; nothing if n is 0."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    while n:
+        yield from torch.randperm(n, generator=generator).tolist()
 
 
 @contextmanager
@@ -89,3 +130,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    return value.to(device) if hasattr(value, "to") else value

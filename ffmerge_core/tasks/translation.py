@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,8 +16,8 @@ from torch.nn import functional
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
-from ffmerge_core.tasks.outputs import logits_of
-from ffmerge_core.tasks.task import Batch, Split, batches, eval_mode
+from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
+from ffmerge_core.tasks.task import IGNORED, Batch, Split, batches, endless, eval_mode
 
 if TYPE_CHECKING:
     from ffmerge_core.tasks.evaluation import Floats
@@ -29,7 +29,6 @@ Pair = tuple[str, str]
 # Pairs of the validation split that are scored: choices want an answer soon.
 QUICK_PAIRS = 200
 _PAIRS_A_BATCH = 50
-_IGNORED = -100  # a label that no loss counts, as transformers and torch have it
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +80,18 @@ class Translation:
         order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
         for chosen in batches(order, batch_size):
             yield self._batch([pairs[index] for index in chosen])
+
+    def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
+        """Full batches of the training split with their references, without end."""
+        pairs = self.pairs["train"]
+        for chosen in batches(endless(len(pairs), seed), batch_size):
+            batch = self._batch([pairs[index] for index in chosen])
+            yield replace(batch, targets=batch.kwargs["labels"])
+
+    def loss(self, output: object, batch: Batch) -> Tensor:
+        """Mean cross entropy, in nats a token of the references."""
+        assert batch.targets is not None
+        return cross_entropy(logits_in(output), batch.targets)
 
     def inputs(self, split: Split) -> Iterator[Batch]:
         """The pairs that `evaluate` scores; the references are the decoder's input."""
@@ -162,7 +173,7 @@ class Translation:
         # An OPUS model's tokenizer has another vocabulary for the target language.
         target = self._encoded([], text_target=[reference for _, reference in pairs])
         real = target["attention_mask"].bool()
-        labels = target["input_ids"].masked_fill(~real, _IGNORED)
+        labels = target["input_ids"].masked_fill(~real, IGNORED)
         # From the labels the model makes the decoder's input: a start token, then all but the
         # last. Position j thus reads what stands before label j, and is real where that is.
         return Batch(
@@ -175,9 +186,9 @@ class Translation:
         labels: Tensor = batch.kwargs["labels"]
         logits = logits_of(model, batch, self.data).double()
         losses = functional.cross_entropy(
-            logits.transpose(1, 2), labels, reduction="none", ignore_index=_IGNORED
+            logits.transpose(1, 2), labels, reduction="none", ignore_index=IGNORED
         )
-        return losses, labels != _IGNORED
+        return losses, labels != IGNORED
 
 
 def _scores(said: Sequence[str], references: Sequence[str]) -> tuple[list[Measure], dict[str, str]]:
