@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
     from ffmerge_core.compression.merging import apply
+    from ffmerge_core.compression.recovery import recover
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.errors import FFMergeError
     from ffmerge_core.models.checkpoint import Saved, save
     from ffmerge_core.models.loaded import LoadedModel
     from ffmerge_core.models.loading import load
     from ffmerge_core.models.sublayers import FFSublayer
-    from ffmerge_core.plan import MergePlan, Recipe
+    from ffmerge_core.plan import MergePlan, Recipe, Recovery
     from ffmerge_core.tasks.evaluation import Evaluation
     from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
 
@@ -41,12 +42,14 @@ _HOME = {
     "LoadedModel": "models.loaded",
     "MergePlan": "plan",
     "Recipe": "plan",
+    "Recovery": "plan",
     "RunResult": "compression.running",
     "Saved": "models.checkpoint",
     "apply": "compression.merging",
     "calibrate": "analysis.features",
     "evaluate": "compression.running",
     "load": "models.loading",
+    "recover": "compression.recovery",
     "run": "compression.running",
     "save": "models.checkpoint",
     "similarity_matrix": "analysis.features",
@@ -62,12 +65,14 @@ __all__ = [
     "LoadedModel",
     "MergePlan",
     "Recipe",
+    "Recovery",
     "RunResult",
     "Saved",
     "apply",
     "calibrate",
     "evaluate",
     "load",
+    "recover",
     "run",
     "save",
     "similarity_matrix",

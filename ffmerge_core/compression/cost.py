@@ -27,7 +27,7 @@ class Cost:
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - start
 
 
 @contextmanager

@@ -1,32 +1,41 @@
-"""From a recipe to its numbers: load, calibrate, merge, evaluate."""
+"""From a recipe to its numbers: load, calibrate, merge, recover, evaluate."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ffmerge_core.analysis.features import Features, calibrate
 from ffmerge_core.compression.cost import measured, versions
 from ffmerge_core.compression.merging import AlignedPair, aligned_pairs, apply
+from ffmerge_core.compression.recovery import recover
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.loading import load
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import Curve, Recipe
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.task import Split
 
-_STEPS = ("Loading", "Calibrating", "Merging", "Evaluating the original", "Evaluating the merge")
+_STEPS = (
+    "Loading",
+    "Calibrating",
+    "Merging",
+    "Evaluating the original",
+    "Recovering",
+    "Evaluating the merge",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
     """What a recipe gave. before, after: the original and the merged model on validation.
 
-    feats: what was aligned on, for method "permute". seconds: by step. peak_memory: bytes,
-    of the whole process.
+    feats: what the plan was carried out by, if it needs features. seconds: by step.
+    peak_memory: bytes, of the whole process.
     """
 
     recipe: Recipe
@@ -38,6 +47,11 @@ class RunResult:
     seconds: dict[str, float]
     peak_memory: int
     versions: dict[str, str]
+
+    @property
+    def curve(self) -> Curve | None:
+        """Of the recovery, where the recipe has one."""
+        return self.merged.curve
 
     @property
     def pairs(self) -> tuple[AlignedPair, ...]:
@@ -56,6 +70,7 @@ class RunResult:
             "examples": self.original.require_task().examples,
             "pairs": [asdict(pair) for pair in self.pairs],
             "n_tokens": self.feats.n_tokens if self.feats else None,
+            "recovery": self.curve.to_dict() if self.curve else None,
         }
 
 
@@ -66,12 +81,14 @@ def run(
     model: LoadedModel | None = None,
     feats: Features | None = None,
     before: Evaluation | None = None,
+    folder: Path | None = None,
 ) -> RunResult:
     """Carry out a recipe; the same recipe gives the same numbers on the same machine.
 
     model, feats: the recipe's own model and features if they are at hand already; checked.
     before: the same model's validation score, if at hand; that it is its own is the caller's
-    word.
+    word. folder: for the recovery's checkpoints; a run that was killed goes on from there.
+    A report that raises `Cancelled` during the recovery ends that alone.
     """
     with measured() as cost:
         with cost.step("load"):
@@ -80,7 +97,7 @@ def run(
             )
         _check_source(recipe, model)
         recipe.plan.check(model.sublayers)
-        if recipe.plan.method != "permute":
+        if not recipe.plan.needs_features:
             feats = None
         elif feats is None or (feats.revision, feats.seed, feats.asked) != (
             model.revision, recipe.seed, recipe.tokens,
@@ -91,7 +108,20 @@ def run(
             merged = apply(model, recipe.plan, feats, _part(report, 2))
         with cost.step("evaluate"):
             before = before or evaluate(model, "validation", _part(report, 3))
-            after = evaluate(merged, "validation", _part(report, 4))
+        if recipe.recovery is not None:
+            with cost.step("recover"):
+                merged = recover(
+                    merged,
+                    **recipe.recovery.to_dict(),
+                    seed=recipe.seed,
+                    folder=folder,
+                    report=_part(report, 4),
+                    original=model,
+                )
+        # Someone who cancelled a recovery wants the score of what it came to.
+        stopped = merged.curve is not None and merged.curve.stopped == "cancelled"
+        with cost.step("evaluate"):
+            after = evaluate(merged, "validation", silent if stopped else _part(report, 5))
     return RunResult(
         recipe=fixed(recipe, model),
         original=model,

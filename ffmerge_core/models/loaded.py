@@ -13,7 +13,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import MergePlan
+from ffmerge_core.plan import Curve, MergePlan
 from ffmerge_core.tasks.task import Task
 
 
@@ -22,7 +22,8 @@ class LoadedModel:
     """A proven model. Nothing in this package changes one in place.
 
     source: what it was loaded from. revision: SHA-256 of the weights it was loaded with.
-    plan: what was done to it since, or None. tokenizer: a transformers tokenizer, for text.
+    plan: what was done to it since, or None. curve: of its recovery after that, or None.
+    tokenizer: a transformers tokenizer, for text.
     data: what `load` was told to measure it on, as a recipe writes it; None for the source's own.
     settings: JSON files that go with the weights, by name: how to build or feed the model,
         where the module itself does not say.
@@ -38,6 +39,7 @@ class LoadedModel:
     tokenizer: Any = None
     data: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    curve: Curve | None = None
 
     @cached_property
     def n_parameters(self) -> int:

@@ -13,13 +13,18 @@ from ffmerge_core.plan.merge import (
     in_layer_order,
 )
 from ffmerge_core.plan.recipe import Recipe
+from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
 
 __all__ = [
     "Anchor",
+    "Curve",
+    "CurvePoint",
     "MergePlan",
     "Mergeable",
     "Method",
     "Recipe",
+    "Recovery",
+    "Stopped",
     "check_groups",
     "in_layer_order",
 ]

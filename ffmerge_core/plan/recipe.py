@@ -8,6 +8,7 @@ from typing import Any
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.merge import MergePlan
+from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of
 
 
@@ -17,7 +18,8 @@ class Recipe:
 
     source: what `load` takes. data: None for the source's own, "digits", or a path to the
     user's. fidelity: score agreement with the original instead of the task's own metric.
-    tokens, seed: the calibration draw from the training split.
+    tokens, seed: the calibration draw from the training split. recovery: the fine-tune after the
+    plan, in an order drawn from the same seed; None for none.
     dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
     of the weights and of the data). python: the version that wrote this; the standard
     library's text, which gpt2-code reads, differs between versions.
@@ -33,6 +35,7 @@ class Recipe:
     revision: str | None = None
     data_revision: str | None = None
     python: str | None = None
+    recovery: Recovery | None = None
 
     def __post_init__(self) -> None:
         if self.tokens < 2:
@@ -47,4 +50,6 @@ class Recipe:
         """Inverse of `to_dict`; refuses unknown fields."""
         values = fields_of(cls, data)
         values["plan"] = MergePlan.from_dict(values["plan"])
+        if values.get("recovery") is not None:
+            values["recovery"] = Recovery.from_dict(values["recovery"])
         return cls(**values)

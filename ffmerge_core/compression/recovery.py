@@ -1,0 +1,114 @@
+"""Recovery: a short fine-tune of the tied model on its task (paper, "Recover")."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ffmerge_core.compression.adapters import absorb, adapt
+from ffmerge_core.compression.resuming import Checkpoint
+from ffmerge_core.compression.training import Training, ties
+from ffmerge_core.errors import DataError, PlanError, ProofError
+from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.structure import fingerprint
+from ffmerge_core.plan import Recovery
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.fidelity import Fidelity
+from ffmerge_core.tasks.task import Task
+
+
+def recover(
+    model: LoadedModel,
+    steps: int = 200,
+    learning_rate: float = 3e-4,
+    batch_size: int = 32,
+    distill: bool = False,
+    lora_rank: int | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    report: Report = silent,
+    *,
+    original: LoadedModel | None = None,
+) -> LoadedModel:
+    """A new model, fine-tuned on the training split with its ties kept; `.curve` tells how.
+
+    Scored on validation every tenth of the steps; the best weights are kept, the start's
+    among them. It stops early after three checks without gain, and where the loss diverges.
+    The options are those of `Recovery`. original: what to distil from.
+    folder: for checkpoints; the same call goes on from the one there, to the same result.
+    A report that raises `Cancelled` ends it with the best so far. The same seed gives the
+    same curve on one machine.
+    Raises `DataError` if the task has no training data, `PlanError` for impossible options.
+    """
+    recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank)
+    task = model.require_task()
+    _check_task(task, seed)
+    teacher = _teacher(recovery, original, task)
+    student = copy.deepcopy(model.model)
+    frozen = [parameter for parameter in student.parameters() if not parameter.requires_grad]
+    checkpoint = None
+    if folder is not None:
+        checkpoint = Checkpoint(
+            Path(folder).expanduser(),
+            {
+                "settings": recovery.to_dict(),
+                "seed": seed,
+                "weights": fingerprint(student),
+                "data": [task.kind, task.revision],
+                "original": fingerprint(teacher) if teacher else None,
+            },
+        )
+    if lora_rank is not None:
+        # The adapters begin at random; the caller's own draws are left alone.
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            adapt(student, model, lora_rank)
+    curve = Training(student, task, recovery, seed, teacher, checkpoint).run(report)
+    if lora_rank is not None:
+        absorb(student)
+    for parameter in student.parameters():
+        parameter.grad = None
+        parameter.requires_grad_(all(parameter is not each for each in frozen))
+    result = replace(model, model=student, curve=curve, revision=_revision(model, student))
+    if ties(student) != ties(model.model) or result.n_parameters != model.n_parameters:
+        raise ProofError("Training untied weights that were tied; nothing of it is kept.")
+    return result
+
+
+def _revision(model: LoadedModel, student: nn.Module) -> str:
+    """A merged model keeps its original's; an unmerged one is a source of its own.
+
+    Features of the weights before must not be taken for those of the weights after.
+    """
+    return model.revision if model.plan else fingerprint(student)
+
+
+def _check_task(task: Task, seed: int) -> None:
+    inner = task.inner if isinstance(task, Fidelity) else task
+    if not (hasattr(inner, "training") and hasattr(inner, "loss")):
+        raise DataError(
+            f"{task.data} says nothing of how to train on it, so there is nothing to recover "
+            "with. Give its task the methods `training` and `loss`, or take other data."
+        )
+    if next(iter(task.training(seed, 1)), None) is None:
+        raise DataError(
+            f"The training split of {task.data} is empty, so there is nothing to recover with. "
+            "Take data with a training split."
+        )
+
+
+def _teacher(recovery: Recovery, original: LoadedModel | None, task: Task) -> nn.Module | None:
+    if not recovery.distill:
+        return None
+    if isinstance(task, Fidelity):
+        raise PlanError(
+            "Fidelity already measures the distance to the original: a recovery by it distils. "
+            "Leave distill out."
+        )
+    if original is None:
+        raise PlanError("A recovery that distils needs the original: pass original=model as well.")
+    return original.model

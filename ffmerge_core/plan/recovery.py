@@ -1,0 +1,125 @@
+"""Recovery: a short fine-tune of what a plan left, and the curve that it draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan.values import fields_of
+
+Stopped = Literal["finished", "no gain", "diverged", "cancelled"]
+
+_WARM_UP = 0.1  # share of the steps
+_CHECKS = 10
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How a model is fine-tuned, with AdamW.
+
+    steps: of the optimiser. learning_rate: the highest, after a linear warm-up; then a cosine
+    to 0. batch_size: examples a step (a process). distill: half of the loss is KL(original ‖
+    model). lora_rank: train low-rank adapters of that rank alone and add them in at the end.
+    """
+
+    steps: int = 200
+    learning_rate: float = 3e-4
+    batch_size: int = 32
+    distill: bool = False
+    lora_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, number in (
+            ("steps", self.steps),
+            ("batch_size", self.batch_size),
+            ("lora_rank", 1 if self.lora_rank is None else self.lora_rank),
+        ):
+            if type(number) is not int or number < 1:
+                raise PlanError(f"A recovery's {what} is {number!r}; it must be 1 or more.")
+        rate = self.learning_rate
+        if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise PlanError(
+                f"A recovery's learning rate is {rate!r}; it must be above 0, such as 0.0003."
+            )
+
+    @property
+    def interval(self) -> int:
+        """Steps from one score on the validation split to the next."""
+        return max(1, self.steps // _CHECKS)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        warm = max(1, round(_WARM_UP * self.steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        share = (step - warm) / (self.steps - warm)
+        return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recovery:
+        """Inverse of `to_dict`; refuses unknown fields."""
+        return cls(**fields_of(cls, data))
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A score on the validation split after so many steps.
+
+    training_loss: mean over the steps since the point before; None before the first step.
+    loss, value: of the task; the loss in nats.
+    """
+
+    step: int
+    training_loss: float | None
+    loss: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a recovery went. metric: what the values are. steps: done of `asked`.
+
+    best_step: of the lowest validation loss, whose weights were kept; 0 is the start.
+    """
+
+    metric: str
+    points: tuple[CurvePoint, ...]
+    steps: int
+    asked: int
+    best_step: int
+    stopped: Stopped
+
+    @property
+    def in_words(self) -> str:
+        """How it ended and what was kept, in sentences."""
+        ended = {
+            "finished": f"All {self.asked} steps were taken.",
+            "no gain": (
+                f"Stopped after {self.steps} of {self.asked} steps: the validation loss no longer "
+                "fell."
+            ),
+            "diverged": (
+                f"Stopped after {self.steps} of {self.asked} steps: the loss grew without bound. "
+                "Take a smaller learning rate."
+            ),
+            "cancelled": f"Cancelled after {self.steps} of {self.asked} steps.",
+        }[self.stopped]
+        if self.best_step == 0:
+            return f"{ended} Nothing was gained: the weights are those of the start."
+        return f"{ended} The weights of step {self.best_step} were kept."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {**asdict(self), "points": [asdict(point) for point in self.points]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Curve:
+        values = fields_of(cls, data)
+        values["points"] = tuple(CurvePoint(**point) for point in values["points"])
+        return cls(**values)
