@@ -82,8 +82,9 @@ def facts(subject: Subject) -> None:
             st.markdown(f"**{label}**: {text}")
         for split, score in subject.scores.items():
             st.markdown(f"**{split.capitalize()} score**: {score_text(score, subject.examples)}")
-            for label, text in (score.get("notes") or {}).items():
-                st.markdown(f"**{split.capitalize()} score, {label}**: {text}")
+            notes = (score.get("notes") or {}).items()
+            if notes:
+                st.caption("; ".join(f"{label}: {text}" for label, text in notes))
 
 
 with guarded():

@@ -100,8 +100,14 @@ def test_own_text_for_a_demo_and_back(tmp_path: Path) -> None:
     assert len(tab.get("plotly_chart")) == 1
     shelf.clear()
     assert "measured on mine.py" in sentences(open_app("model", id_of(tab)))
-    press(go(tab, "model"), "Back to its own data")
-    assert metrics(tab)["Validation perplexity"] == "27.22"
+    path.unlink()
+    shelf.clear()
+    gone = open_app("similarity", id_of(tab))
+    assert str(path) in gone.error[0].value
+    assert not gone.get("plotly_chart")
+    press(gone, "Back to its own data")
+    assert "decoder 1–2" in sentences(gone)
+    assert metrics(go(gone, "model"))["Validation perplexity"] == "27.22"
 
 
 def test_an_upload_is_kept_under_its_content_so_that_a_recipe_finds_it(home: Path) -> None:
