@@ -83,29 +83,40 @@ def _gallery(images: Any, shown: Sequence[tuple[int, str]]) -> None:
 
 
 def worse_texts(result: fm.RunResult, task: Any) -> None:
-    """The windows, or sentences, whose loss rose most."""
+    """The windows, or sentences, whose loss rose most; of fidelity, the farthest ones."""
     before, after = losses(result.before), losses(result.after)
     rise = after - before
-    worse = int((rise > 0).sum())
+    worse, n = int((rise > 0).sum()), count(len(rise))
     if not worse:
-        st.success(f"The loss rose on none of the {count(len(rise))} validation {task.examples}.")
+        st.success(f"The loss rose on none of the {n} validation {task.examples}.")
         return
     shown = np.argsort(-rise, kind="stable")[: min(SHOWN_WINDOWS, worse)].tolist()
-    st.write(
-        f"The loss rose on {count(worse)} of {count(len(rise))} validation {task.examples}. These "
-        f"are the {len(shown)} where it rose most; in nats per token."
-    )
-    for place, index in enumerate(shown):
-        label = (
-            f"{task.examples.capitalize()[:-1]} {index + 1}: "
-            f"loss {before[index]:.3f} → **{after[index]:.3f}**"
+    fidelity = result.after.metric == "top-1 agreement"
+    if fidelity:
+        st.write(
+            f"The {len(shown)} of {n} validation {task.examples} on which the merged model is "
+            "farthest from the original; KL divergence in nats per token."
         )
+    else:
+        st.write(
+            f"The loss rose on {count(worse)} of {n} validation {task.examples}. These are the "
+            f"{len(shown)} where it rose most; in nats per token."
+        )
+    for place, index in enumerate(shown):
+        figure = f"loss {before[index]:.3f} → **{after[index]:.3f}**"
+        if fidelity:
+            figure = f"**{after[index]:.4f}**"
+        label = f"{task.examples.capitalize()[:-1]} {index + 1}: {figure}"
         with st.expander(label, expanded=place == 0):
-            if task.kind == "translation":
-                source, reference = task.scored("validation")[index]
-                labelled_texts([("Source", escape(source)), ("Reference", escape(reference))])
-            else:
-                st.code(window_text(task, index), language=None, wrap_lines=True)
+            _text(task, index)
+
+
+def _text(task: Any, index: int) -> None:
+    if task.kind == "translation":
+        source, reference = task.scored("validation")[index]
+        labelled_texts([("Source", escape(source)), ("Reference", escape(reference))])
+    else:
+        st.code(window_text(task, index), language=None, wrap_lines=True)
 
 
 def changed_sentences(result: fm.RunResult, task: Any) -> None:

@@ -57,14 +57,14 @@ def picture(image: Tensor, side: int = PICTURE_WIDTH) -> np.ndarray:
 
 
 def window_text(task: Any, index: int) -> str:
-    """What is scored of a window of the validation split."""
-    window = task.windows("validation")[index]
+    """What is scored of a window of the validation split, documents apart."""
+    window, tokenizer = task.windows("validation")[index], task.tokenizer
     end = window.stop + 1
     ids = task.stream("validation").ids[end - window.n_scored : end]
-    text: str = task.tokenizer.decode(
-        ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    return text
+    text: str = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    for separator in filter(None, (tokenizer.bos_token, tokenizer.eos_token)):
+        text = text.replace(separator, "\n\n")
+    return text.strip("\n")
 
 
 def marked(spans: Sequence[Span], mark: Literal["original", "merged", "parted"]) -> str:

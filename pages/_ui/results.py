@@ -12,7 +12,7 @@ from ffmerge_core.reporting.figures import alignment_bars, matching_figure
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import Stored, figures_of
 from ffmerge_core.tasks.metrics import metric
-from pages._ui.widgets import count, megabytes, percent, with_interval
+from pages._ui.widgets import count, megabytes, percent
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -82,7 +82,9 @@ def _score_rows(result: Mapping[str, Any], split: str) -> list[tuple[str, str, s
 
 
 def _with_interval(figure: Stored, form: Callable[[float], str]) -> str:
-    return with_interval(figure.value, (figure.low, figure.high), form)
+    """ "−2.5 points (−3.9 to −1.1)": the unit once."""
+    low, high = (form(end).removesuffix(" points") for end in (figure.low, figure.high))
+    return f"{form(figure.value)} ({low} to {high})"
 
 
 @st.fragment

@@ -115,6 +115,8 @@ def test_fidelity_is_shown_as_agreement_and_divergence(home: Path) -> None:
     assert index[2].startswith("Validation top-1 agreement, ")
     assert index[3:] == ["Validation KL divergence"]
     assert tab.table[0].value.iloc[2]["Original"].startswith("100.0%")
+    assert "farthest from the original" in sentences(tab)
+    assert "<|endoftext|>" not in tab.code[0].value
     (run,) = run_store().list(GPT2)
     assert Opened.of(Recipe.from_dict(run.recipe)) == opened
     columns = list(go(tab, "compare").dataframe[0].value.columns)
@@ -145,7 +147,8 @@ def test_a_run_stored_by_the_first_version_is_still_shown() -> None:
     workspace.open_run(run.id)
     tab = open_app("merge", workspace.id)
     row = tab.table[0].value.loc["Validation accuracy, 359 examples"]
-    assert row["Change"].startswith("−2.5 points")
+    assert row["Change"].startswith("−2.5 points (")
+    assert row["Change"].count("points") == 1
     assert any(button.label == "Save compact" and button.disabled for button in tab.button)
     assert len(go(tab, "compare").dataframe[0].value) == 1
 
