@@ -6,7 +6,20 @@ from dataclasses import FrozenInstanceError, dataclass, replace
 import pytest
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import MergePlan, Recipe, check_groups, in_layer_order
+from ffmerge_core.plan import (
+    DropFF,
+    DropLayers,
+    Factor,
+    MergePlan,
+    Narrow,
+    Plan,
+    Recipe,
+    check_groups,
+    in_layer_order,
+    plan_from_dict,
+    plan_in_words,
+    short,
+)
 
 
 @dataclass(frozen=True)
@@ -133,3 +146,56 @@ def test_impossible_recipes_are_refused() -> None:
         Recipe("x", MergePlan(()), dtype="int4")
     with pytest.raises(PlanError, match="Recipe has no field snapshot"):
         Recipe.from_dict(Recipe("x", MergePlan(())).to_dict() | {"snapshot": "y"})
+
+
+REDUCTIONS = (
+    DropLayers(("encoder.1", "encoder.2")),
+    DropFF(("encoder.3",)),
+    Factor(("encoder.0", "encoder.1"), rank=5),
+    Narrow(("encoder.0",), width=7),
+)
+
+
+@pytest.mark.parametrize("plan", [MergePlan((("a", "b"),)), *REDUCTIONS])
+def test_every_plan_comes_back_from_json_and_in_a_recipe(plan: Plan) -> None:
+    stored = json.loads(json.dumps(plan.to_dict()))
+    assert plan_from_dict(stored) == plan
+    assert stored["method"] == plan.method
+    recipe = Recipe("x", plan)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "prune"}, r"kind 'prune'.*merge, drop-layers, drop-ff, factor, narrow"),
+        ({"rank": 0}, "rank is 0"),
+        ({"rank": True}, "rank is True"),
+        ({"rank": "5"}, "rank is '5'"),
+        ({"sublayers": "encoder.0"}, "a list of names"),
+        ({"sublayers": [["encoder.0"]]}, "a list of names"),
+        ({"sublayers": []}, "names none"),
+        ({"width": 3}, "no field width"),
+    ],
+)
+def test_stored_reductions_that_cannot_be(change: dict[str, object], reason: str) -> None:
+    with pytest.raises(PlanError, match=reason):
+        plan_from_dict(REDUCTIONS[2].to_dict() | change)
+
+
+def test_plans_in_words() -> None:
+    assert short(["encoder.7", "encoder.3", "encoder.4"]) == "encoder 3–4, 7"
+    assert short(["encoder.0", "encoder.1", "decoder.1"]) == "encoder 0–1 and decoder 1"
+    both = MergePlan((("encoder.1", "encoder.2"), ("decoder.0", "decoder.5")), anchor="last")
+    assert [
+        plan_in_words(plan) for plan in (both, MergePlan(((ENCODER[0].name,),), "vanilla"))
+    ] == [
+        "Permute encoder 1–2 and decoder 0, 5, anchor last",
+        "Vanilla encoder 0",
+    ]
+    assert [plan_in_words(plan) for plan in REDUCTIONS] == [
+        "Layer drop encoder 1–2",
+        "FF drop encoder 3",
+        "SVD encoder 0–1, rank 5",
+        "Narrow encoder 0 to 7 neurons",
+    ]

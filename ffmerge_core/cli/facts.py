@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ffmerge_core import demos
 from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
-from ffmerge_core.reporting.recording import plan_in_words
+from ffmerge_core.plan import plan_from_dict, plan_in_words
 
 if TYPE_CHECKING:
     from ffmerge_core.models.loaded import LoadedModel
@@ -69,13 +69,12 @@ def facts_of_model(model: LoadedModel) -> Facts:
 
 def say_facts(facts: Facts) -> None:
     """For reading."""
-    from ffmerge_core.plan import MergePlan
-
     if facts["title"]:
         say(facts["title"])
     say(f"{facts['source']}, a {facts['family']} model, revision {facts['revision'][:12]}")
     if facts["plan"]:
-        say(f"Merged: {plan_in_words(MergePlan.from_dict(facts['plan']))}")
+        plan = plan_from_dict(facts["plan"])
+        say(f"{'Merged' if plan.kind == 'merge' else 'Reduced'}: {plan_in_words(plan)}")
     data = facts["data"]
     if data:
         sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())

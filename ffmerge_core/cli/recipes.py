@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError, StorageError
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.folders import reason
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def _checked(path: Path, values: dict[str, Any]) -> Recipe:
             raise PlanError(f"In the recipe in {path}, {field} is {found!r}; that cannot be.")
     try:
         recipe = Recipe.from_dict(values)
-        if not all(isinstance(name, str) for group in recipe.plan.groups for name in group):
+        groups = recipe.plan.groups if isinstance(recipe.plan, MergePlan) else ()
+        if not all(isinstance(name, str) for group in groups for name in group):
             raise PlanError("a group is a list of names, such as encoder.3.")
         return recipe
     except (TypeError, ValueError) as error:

@@ -13,9 +13,10 @@ from ffmerge_core.cli.options import Layout
 from ffmerge_core.cli.tables import before_and_after, count, megabytes
 from ffmerge_core.cli.terminal import note, say, say_json, say_table, write_text
 from ffmerge_core.errors import DataError
+from ffmerge_core.plan import plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
-from ffmerge_core.reporting.recording import plan_in_words, record
+from ffmerge_core.reporting.recording import record
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import (
@@ -17,7 +18,7 @@ from ffmerge_core.models.structure import (
     weights_by_role,
 )
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import MergePlan, in_layer_order
+from ffmerge_core.plan import MergePlan, Plan, in_layer_order
 from ffmerge_core.progress import Report, silent
 
 
@@ -32,20 +33,32 @@ class AlignedPair:
 
 
 def apply(
-    model: LoadedModel, plan: MergePlan, feats: Features | None = None, report: Report = silent
+    model: LoadedModel, plan: Plan, feats: Features | None = None, report: Report = silent
 ) -> LoadedModel:
-    """A new model with each group of the plan replaced by one tied sublayer.
+    """A new model, changed as the plan says: merged, or reduced without sharing.
 
     It shares every untouched tensor with `model`, which stays as it was. Tying saves
-    parameters, memory and disk; the sublayer still runs at every position.
-    feats: needed by method "permute"; must come from the same weights.
+    parameters, memory and disk; the sublayer still runs at every position. `sublayers` of the
+    new model are those that can still be merged: dropped layers are gone and the rest is
+    numbered anew, dropped and factored FF sublayers are gone, narrowed ones have their width.
+    feats: needed by method "permute" and by `Narrow`; must come from the same weights.
     Raises `PlanError` if the plan does not fit.
     """
-    plan.check(model.sublayers)
     if model.plan is not None:
-        raise PlanError("This model is already merged. Apply a plan to the original model.")
-    if plan.method == "permute":
-        _check_features(model, feats)
+        raise PlanError(
+            "This model is already merged or reduced. Apply a plan to the original model."
+        )
+    plan.check(model.sublayers)
+    if plan.needs_features:
+        _check_features(model, plan, feats)
+    if isinstance(plan, MergePlan):
+        return _merge(model, plan, feats, report)
+    return reduce(model, plan, feats, report)
+
+
+def _merge(
+    model: LoadedModel, plan: MergePlan, feats: Features | None, report: Report
+) -> LoadedModel:
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
     merged = shared_copy(model.model)
     total = sum(len(group) for group in plan.groups)
@@ -121,9 +134,9 @@ def _random_weights(model: LoadedModel, members: list[FFSublayer], seed: int) ->
     return drawn
 
 
-def aligned_pairs(plan: MergePlan, feats: Features) -> tuple[AlignedPair, ...]:
-    """The plan's matches, anchor by anchor; empty for methods that do not align."""
-    if plan.method != "permute":
+def aligned_pairs(plan: Plan, feats: Features) -> tuple[AlignedPair, ...]:
+    """The plan's matches, anchor by anchor; empty for plans that do not align."""
+    if not isinstance(plan, MergePlan) or plan.method != "permute":
         return ()
     pairs = []
     for group in plan.groups:
@@ -136,9 +149,9 @@ def aligned_pairs(plan: MergePlan, feats: Features) -> tuple[AlignedPair, ...]:
     return tuple(pairs)
 
 
-def _check_features(model: LoadedModel, feats: Features | None) -> None:
+def _check_features(model: LoadedModel, plan: Plan, feats: Features | None) -> None:
     if feats is None:
-        raise PlanError('Method "permute" needs features: pass calibrate(model) as well.')
+        raise PlanError(f'Method "{plan.method}" needs features: pass calibrate(model) as well.')
     if feats.revision != model.revision:
         raise PlanError(
             "The features were taken from other weights than this model's. Calibrate it again."

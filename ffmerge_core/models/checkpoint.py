@@ -1,7 +1,8 @@
-"""Saving a merged model, and reading it back with the same FF sublayers tied.
+"""Saving a merged or reduced model, and reading it back with the same FF sublayers tied.
 
 "compact" keeps one copy of each merged sublayer and is read by this package alone.
-"portable" writes every copy out, so that plain transformers or timm read it.
+"portable" writes every copy out, so that plain transformers or timm read it; they have no
+place for FF sublayers that were dropped, factored or narrowed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ffmerge_core.models.folders import (
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.placing import placed, size_on_disk
 from ffmerge_core.models.record import RECORD, Layout, Record
+from ffmerge_core.models.reducing import lay_out
 from ffmerge_core.models.structure import (
     count_parameters,
     shared_copy,
@@ -43,7 +45,7 @@ from ffmerge_core.models.structure import (
     weights_by_role,
 )
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Recipe, in_layer_order
+from ffmerge_core.plan import DropLayers, MergePlan, Recipe, in_layer_order
 from ffmerge_core.progress import Report, silent
 
 # Not the name that transformers and timm look for: they would fill the copies that are not
@@ -104,7 +106,7 @@ def open_saved(folder: Path, record: Record) -> Opened:
         opened = _open_compact(folder, record)
     else:
         opened = open_folder(folder)
-        for members in _groups(folder, opened.module, record):
+        for members in _groups(record, _checked_sublayers(folder, opened.module, record)):
             _check_equal(folder, opened.module, members)
             tie(opened.module, members)
     found = count_parameters(opened.module)
@@ -121,14 +123,17 @@ def _open_compact(folder: Path, record: Record) -> Opened:
 
     config = checked_config(folder)
     module = build(folder, config)
-    for members in _groups(folder, module, record):
+    sublayers = _checked_sublayers(folder, module, record)
+    if record.plan is not None and not isinstance(record.plan, MergePlan | DropLayers):
+        sublayers = lay_out(module, family_of(module), sublayers, record.plan)
+    for members in _groups(record, sublayers):
         tie(module, members)
     try:
         missing, unexpected = load_model(module, folder / _COMPACT_WEIGHTS, strict=False)
     except (OSError, RuntimeError) as error:
         raise SourceError(f"The weights in {folder} do not fit {CONFIG}: {error}") from None
     refuse_gaps(folder, missing, unexpected)
-    return beside(folder, module, config)
+    return replace(beside(folder, module, config), sublayers=sublayers)
 
 
 def _record(model: LoadedModel, layout: Layout, recipe: Recipe | None) -> Record:
@@ -158,17 +163,24 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _groups(folder: Path, module: nn.Module, record: Record) -> list[list[FFSublayer]]:
-    """The plan's groups as the module's own sublayers, in layer order."""
-    if record.plan is None:
-        return []
+def _checked_sublayers(folder: Path, module: nn.Module, record: Record) -> tuple[FFSublayer, ...]:
+    """Those of the module as config.json describes it; `SourceError` if the plan has others."""
     sublayers = family_of(module).find(module)
-    try:
-        record.plan.check(sublayers)
-    except (TypeError, ValueError) as error:
-        raise SourceError(
-            f"The plan in {folder / RECORD} does not suit the model beside it: {error}"
-        ) from None
+    # Dropped layers are not in config.json any more, so there is nothing to compare with.
+    if record.plan is not None and not isinstance(record.plan, DropLayers):
+        try:
+            record.plan.check(sublayers)
+        except (TypeError, ValueError) as error:
+            raise SourceError(
+                f"The plan in {folder / RECORD} does not suit the model beside it: {error}"
+            ) from None
+    return sublayers
+
+
+def _groups(record: Record, sublayers: tuple[FFSublayer, ...]) -> list[list[FFSublayer]]:
+    """The plan's groups, in layer order; none for a plan that ties nothing."""
+    if not isinstance(record.plan, MergePlan):
+        return []
     by_name = {sublayer.name: sublayer for sublayer in sublayers}
     return [
         [by_name[name] for name in in_layer_order(group, sublayers)] for group in record.plan.groups
@@ -189,6 +201,8 @@ def _check_equal(folder: Path, module: nn.Module, members: list[FFSublayer]) -> 
 
 def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     """Everything but the record. The number of parameters written."""
+    if layout == "portable":
+        _refuse_portable(model)
     module: Any = model.model
     settings = dict(model.settings)
     if hasattr(module, "config"):
@@ -212,6 +226,14 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     return _write_portable(model, draft)
 
 
+def _refuse_portable(model: LoadedModel) -> None:
+    if model.plan is not None and not isinstance(model.plan, MergePlan | DropLayers):
+        raise SourceError(
+            f'A model reduced by method "{model.plan.method}" has FF sublayers that plain '
+            "transformers and timm cannot build. Save it in the compact layout, which is read here."
+        )
+
+
 def _write_config(module: Any, draft: Path) -> None:
     """What transformers' `save_pretrained` writes beside the weights."""
     config = copy.deepcopy(module.config)
@@ -224,7 +246,7 @@ def _write_config(module: Any, draft: Path) -> None:
 def _write_portable(model: LoadedModel, draft: Path) -> int:
     untied: Any = shared_copy(model.model)
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
-    for group in model.plan.groups if model.plan else ():
+    for group in model.plan.groups if isinstance(model.plan, MergePlan) else ():
         untie(untied, [by_name[name] for name in group])
     if hasattr(untied, "config"):
         # Marian's positions among them, which it would leave out and compute anew: those of a

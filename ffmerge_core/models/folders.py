@@ -15,6 +15,7 @@ from torch import nn
 from ffmerge_core import demos
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.models.families import known_classes
+from ffmerge_core.models.sublayers import FFSublayer
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -26,11 +27,15 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "source.
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What a folder holds. tokenizer, settings: as in `LoadedModel`."""
+    """What a folder holds. tokenizer, settings: as in `LoadedModel`.
+
+    sublayers: its FF sublayers, where the module itself does not say (some were reduced).
+    """
 
     module: nn.Module
     tokenizer: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sublayers: tuple[FFSublayer, ...] | None = None
 
 
 def resolved(source: str | Path) -> Path:

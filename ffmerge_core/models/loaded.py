@@ -13,7 +13,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Curve, MergePlan
+from ffmerge_core.plan import Curve, Plan
 from ffmerge_core.tasks.task import Task
 
 
@@ -35,7 +35,7 @@ class LoadedModel:
     family: Family
     source: str
     revision: str
-    plan: MergePlan | None = None
+    plan: Plan | None = None
     tokenizer: Any = None
     data: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def load(
         module.eval()
     report(1, _STEPS, "Finding the FF sublayers")
     family = family_of(module)
-    sublayers = family.find(module)
+    sublayers = family.find(module) if opened.sublayers is None else opened.sublayers
     report(2, _STEPS, "Proving the FF sublayers")
     prove(module, sublayers, family.example(module))
     report(3, _STEPS, "Fitting the data")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.folders import read_json
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import Plan, Recipe, plan_from_dict
 
 Layout = Literal["compact", "portable"]
 
@@ -26,7 +26,7 @@ class Record:
     """
 
     layout: Layout
-    plan: MergePlan | None
+    plan: Plan | None
     source: str
     revision: str
     data: str | None
@@ -52,7 +52,7 @@ class Record:
             raise ValueError(f"the layout {values['layout']!r} is not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
-        values["plan"] = MergePlan.from_dict(values["plan"]) if values["plan"] else None
+        values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
         values["recipe"] = Recipe.from_dict(values["recipe"]) if values["recipe"] else None
         return cls(**values)
 

@@ -62,6 +62,21 @@ class FFSublayer:
         return self.w_gate is not None
 
     @property
+    def block(self) -> str:
+        """Dotted path of the block that holds it, attention and all."""
+        return self.attention.rpartition(".")[0]
+
+    @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """(features out, features in) of each stored matrix; a packed gate is part of W_in's."""
+        entry = (self.d_ff, self.d_model)
+        out = (self.d_model, self.d_ff)
+        if self.w_gate is None:
+            return entry, out
+        packed = self.w_gate.module == self.w_in.module
+        return ((2 * self.d_ff, self.d_model), out) if packed else (entry, entry, out)
+
+    @property
     def shape(self) -> tuple[object, ...]:
         """What members of one group must have in common."""
         packed = (self.w_in.rows, self.w_gate.rows if self.w_gate else None)

@@ -14,17 +14,29 @@ from ffmerge_core.plan.merge import (
 )
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
+from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducible, Reduction
+from ffmerge_core.plan.words import Plan, plan_from_dict, plan_in_words, short
 
 __all__ = [
     "Anchor",
     "Curve",
     "CurvePoint",
+    "DropFF",
+    "DropLayers",
+    "Factor",
     "MergePlan",
     "Mergeable",
     "Method",
+    "Narrow",
+    "Plan",
     "Recipe",
     "Recovery",
+    "Reducible",
+    "Reduction",
     "Stopped",
     "check_groups",
     "in_layer_order",
+    "plan_from_dict",
+    "plan_in_words",
+    "short",
 ]

@@ -47,6 +47,7 @@ class MergePlan:
     method: Method = "permute"
     anchor: Anchor = "first"
     seed: int = 0
+    kind = "merge"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(tuple(group) for group in self.groups))
@@ -57,6 +58,11 @@ class MergePlan:
     def uses_anchor(self) -> bool:
         """Whether the anchor matters: an average of all and a fresh draw have none."""
         return self.method in ("permute", "copy")
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether it is carried out by what the model does on data, or by its weights alone."""
+        return self.method == "permute"
 
     @property
     def n_removed(self) -> int:
@@ -78,12 +84,12 @@ class MergePlan:
         return group[position[self.anchor]]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "merge", **asdict(self)}
+        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MergePlan:
         """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        values = fields_of(cls, data, kind="merge")
+        values = fields_of(cls, data, kind=cls.kind)
         return cls(**values)
 
 

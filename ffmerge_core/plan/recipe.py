@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.merge import MergePlan
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of
+from ffmerge_core.plan.words import Plan, plan_from_dict
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Recipe:
     """
 
     source: str
-    plan: MergePlan
+    plan: Plan
     data: str | None = None
     fidelity: bool = False
     tokens: int = 10_000
@@ -49,7 +49,7 @@ class Recipe:
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
         """Inverse of `to_dict`; refuses unknown fields."""
         values = fields_of(cls, data)
-        values["plan"] = MergePlan.from_dict(values["plan"])
+        values["plan"] = plan_from_dict(values["plan"])
         if values.get("recovery") is not None:
             values["recovery"] = Recovery.from_dict(values["recovery"])
         return cls(**values)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ffmerge_core.compression.cost import versions
 from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.runs import RunStore
 
@@ -46,24 +46,3 @@ def record(
             store.fail(run.id, said)
         raise
     return run.id, result
-
-
-def plan_in_words(plan: MergePlan) -> str:
-    """What a run is called at first: "Permute encoder 3–4, anchor first"."""
-    groups = " and ".join(short(group) for group in plan.groups)
-    anchor = f", anchor {plan.anchor}" if plan.uses_anchor else ""
-    return f"{plan.method.capitalize()} {groups}{anchor}"
-
-
-def short(names: Sequence[str]) -> str:
-    """("encoder.3", "encoder.4", "encoder.7") -> "encoder 3–4, 7"."""
-    stack = names[0].rsplit(".", 1)[0]
-    runs: list[list[int]] = []
-    for index in sorted(int(name.rsplit(".", 1)[1]) for name in names):
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return f"{stack} " + ", ".join(
-        str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs
-    )

@@ -9,7 +9,7 @@ import ffmerge_core as fm
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, DataError, Interrupted
 from ffmerge_core.progress import Report
-from ffmerge_core.reporting.recording import plan_in_words, record, short
+from ffmerge_core.reporting.recording import record
 from ffmerge_core.reporting.runs import RunStore
 
 PLAN = fm.MergePlan((("encoder.0", "encoder.1"),))
@@ -77,10 +77,3 @@ def test_other_weights_than_the_recipes_are_a_failed_run(
     (run,) = history.list()
     assert run.status == "failed"
     assert "holds other weights now" in (run.error or "")
-
-
-def test_names_are_short_words() -> None:
-    assert short(["encoder.7", "encoder.3", "encoder.4"]) == "encoder 3–4, 7"
-    both = fm.MergePlan((("encoder.1", "encoder.2"), ("decoder.0", "decoder.5")), anchor="last")
-    assert plan_in_words(both) == "Permute encoder 1–2 and decoder 0, 5, anchor last"
-    assert plan_in_words(fm.MergePlan(PLAN.groups, "vanilla")) == "Vanilla encoder 0–1"

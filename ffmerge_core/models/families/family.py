@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ class Family:
     classes: (root package, class name) pairs that belong to it.
     attention: what its attention modules are called inside a block.
     embeddings, head: path prefixes of those parts; a tied head counts as embeddings.
+    depths: stack → what its configuration calls the number of blocks.
     find: the FF sublayers in the order in which the model runs them.
     example: a small batch of noise that the model accepts, for the proof.
     """
@@ -32,5 +33,6 @@ class Family:
     attention: tuple[str, ...]
     embeddings: tuple[str, ...]
     head: tuple[str, ...]
+    depths: Mapping[str, str]
     find: Callable[[nn.Module], tuple[FFSublayer, ...]]
     example: Callable[[nn.Module], Batch]

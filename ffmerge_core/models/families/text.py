@@ -90,6 +90,7 @@ FAMILIES: tuple[Family, ...] = (
         attention=("attn",),
         embeddings=("transformer.wte", "transformer.wpe"),
         head=("lm_head",),
+        depths={"decoder": "n_layer"},
         find=_find_gpt2,
         example=_decoder_example,
     ),
@@ -104,6 +105,7 @@ FAMILIES: tuple[Family, ...] = (
             "model.decoder.project_in",
         ),
         head=("lm_head", "model.decoder.project_out"),
+        depths={"decoder": "num_hidden_layers"},
         find=_find_opt,
         example=_decoder_example,
     ),
@@ -121,6 +123,7 @@ FAMILIES: tuple[Family, ...] = (
             ]
         ),
         head=("lm_head",),
+        depths={"encoder": "encoder_layers", "decoder": "decoder_layers"},
         find=_find_marian,
         example=_marian_example,
     ),

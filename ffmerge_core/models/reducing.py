@@ -1,0 +1,148 @@
+"""What a model holds once blocks or FF sublayers were reduced: its modules, not their values.
+
+A saved model is laid out before its weights are read; `compression.reducing` fills in the
+values of one that is reduced here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.models.families import Family
+from ffmerge_core.models.structure import weights_by_role
+from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import DropFF, DropLayers, Factor, Narrow, Reduction
+
+
+class Nothing(nn.Module):
+    """Stands where a matrix was: zeros of `width` features for every row, no parameters."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (…, any width) → zeros, (…, width)."""
+        return x.new_zeros((*x.shape[:-1], self.width))
+
+
+def lay_out(
+    module: nn.Module, family: Family, sublayers: Sequence[FFSublayer], plan: Reduction
+) -> tuple[FFSublayer, ...]:
+    """Change `module` in place as a checked plan says; the FF sublayers that it offers then.
+
+    New parameters are not initialised; those that stay are the same objects. Of dropped layers
+    the rest is numbered anew. A sublayer that was dropped or factored is no longer offered, for
+    no two matrices W_in and W_out are left to merge; a narrowed one is, with its new width.
+    """
+    match plan:
+        case DropLayers():
+            _drop_layers(module, family, sublayers, plan.layers)
+            return family.find(module)
+        case DropFF() | Factor():
+            for sublayer in sublayers:
+                if sublayer.name in plan.sublayers:
+                    if isinstance(plan, DropFF):
+                        _drop_ff(module, sublayer)
+                    else:
+                        _factor(module, sublayer, plan.rank)
+            return tuple(each for each in sublayers if each.name not in plan.sublayers)
+        case Narrow():
+            return tuple(
+                _narrow(module, each, plan) if each.name in plan.sublayers else each
+                for each in sublayers
+            )
+
+
+def _drop_layers(
+    module: nn.Module, family: Family, sublayers: Sequence[FFSublayer], dropped: Sequence[str]
+) -> None:
+    configs = _configs(module)
+    _refuse_numbered_attention(module, configs)
+    lists = {sublayer.stack: sublayer.block.rpartition(".")[0] for sublayer in sublayers}
+    for stack, path in lists.items():
+        blocks: Any = module.get_submodule(path)
+        indices = [s.index for s in sublayers if s.stack == stack and s.name in dropped]
+        for index in sorted(indices, reverse=True):
+            del blocks[index]
+        # A block finds its part of the cache by its number.
+        for index, block in enumerate(blocks):
+            for part in block.modules():
+                if getattr(part, "layer_idx", None) is not None:
+                    part.layer_idx = index
+        for config in configs:
+            setattr(config, family.depths[stack], len(blocks))
+
+
+def _configs(module: nn.Module) -> list[Any]:
+    """The transformers configurations in a model, each once; timm's models have none."""
+    found = (getattr(part, "config", None) for part in module.modules())
+    return list({id(config): config for config in found if config is not None}.values())
+
+
+def _refuse_numbered_attention(module: nn.Module, configs: Sequence[Any]) -> None:
+    """`PlanError` for attention whose scale depends on its layer's number.
+
+    In memory it would keep its scale; saved and built again, it would get another one.
+    """
+    scaled = any(getattr(config, "scale_attn_by_inverse_layer_idx", False) for config in configs)
+    if scaled or any(hasattr(part, "lambda_init") for part in module.modules()):
+        raise PlanError(
+            "Attention in this model is scaled by the number of its layer, and dropping layers "
+            "numbers those that stay anew. Drop FF sublayers instead."
+        )
+
+
+def _drop_ff(module: nn.Module, sublayer: FFSublayer) -> None:
+    for role, path in sublayer.modules.items():
+        # Nothing is computed on the way: an activation, a gate's halves and dropout accept
+        # rows without features.
+        kept: nn.Module = Nothing(sublayer.d_model if role == "out" else 0)
+        module.set_submodule(path, nn.Identity() if role == "norm" else kept)
+
+
+def _factor(module: nn.Module, sublayer: FFSublayer, rank: int) -> None:
+    weights = weights_by_role(module, sublayer)
+    for role, path in sublayer.modules.items():
+        if role == "norm":
+            continue
+        weight, bias = weights[f"{role}.weight"], weights.get(f"{role}.bias")
+        n_out, n_in = weight.T.shape if sublayer.transposed else weight.shape
+        first = _linear(n_in, rank, weight)
+        second = _linear(rank, n_out, weight)
+        second.bias = bias  # type: ignore[assignment]
+        module.set_submodule(
+            path, nn.Sequential(first, second).train(module.get_submodule(path).training)
+        )
+
+
+def _linear(n_in: int, n_out: int, like: Tensor) -> nn.Linear:
+    """Without a bias and without drawing random numbers for what is overwritten anyway."""
+    made = nn.Linear(n_in, n_out, bias=False, device="meta", dtype=like.dtype)
+    return made.to_empty(device=like.device)
+
+
+def _narrow(module: nn.Module, sublayer: FFSublayer, plan: Narrow) -> FFSublayer:
+    entry: Any = module.get_submodule(sublayer.w_in.module)
+    out: Any = module.get_submodule(sublayer.w_out.module)
+    d_model, width = sublayer.d_model, plan.width
+    if sublayer.transposed:
+        entry.nf, out.nx = width, width
+        shapes = (d_model, width), (width, d_model)
+    else:
+        entry.out_features, out.in_features = width, width
+        shapes = (width, d_model), (d_model, width)
+    for matrix, shape in zip((entry, out), shapes, strict=True):
+        matrix.weight = _blank(matrix.weight, shape)
+    if entry.bias is not None:
+        entry.bias = _blank(entry.bias, (width,))
+    return replace(sublayer, d_ff=width, n_parameters=plan.parameters_left(sublayer))
+
+
+def _blank(like: Tensor, shape: tuple[int, ...]) -> nn.Parameter:
+    return nn.Parameter(like.detach().new_empty(shape), like.requires_grad)
