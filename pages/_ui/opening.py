@@ -7,7 +7,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import MergePlan, Recipe
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import open_model
 from pages._ui.recipes import read_recipe
@@ -177,16 +177,17 @@ def _recipe() -> None:
 
 
 def _start(recipe: Recipe) -> None:
-    workspace, models = current_workspace(), shelf()
+    workspace, models, plan = current_workspace(), shelf(), recipe.plan
+    assert isinstance(plan, MergePlan), "read_recipe refuses others"
 
     def restore(opened: Opened) -> None:
         subject = models.subject(opened)
         assert subject is not None, "it was opened just now"
         workspace.open(opened)
-        workspace.set_groups(recipe.plan.groups, subject.sublayers)
+        workspace.set_groups(plan.groups, subject.sublayers)
         workspace.choose(
-            method=recipe.plan.method,
-            anchor=recipe.plan.anchor,
+            method=plan.method,
+            anchor=plan.anchor,
             tokens=recipe.tokens,
             seed=recipe.seed,
         )
@@ -194,7 +195,7 @@ def _start(recipe: Recipe) -> None:
     start_job(
         "recipe",
         f"Opening the recipe of {recipe.source}",
-        lambda report: (models.open_recipe(recipe, report), recipe),
+        lambda report: (models.open_recipe(recipe, report), plan),
         lambda ended: restore(ended.result[0]) if ended.result else None,
         key=(workspace.opened, recipe),
     )
@@ -213,8 +214,7 @@ def _opening(subject: Subject) -> None:
             _restored(subject, *job.result)
 
 
-def _restored(subject: Subject, opened: Opened, recipe: Recipe) -> None:
-    plan = recipe.plan
+def _restored(subject: Subject, opened: Opened, plan: MergePlan) -> None:
     if opened == subject.opened and current_workspace().groups == plan.groups:
         st.success(f"The recipe is open: {plan_in_words(plan.to_dict())}.")
         next_step("pages/merge.py", "Merge as the recipe says")

@@ -113,8 +113,8 @@ def group_editor(subject: Subject, stack: str) -> None:
     st.subheader("Groups to merge")
     if subject.merged:
         st.info(
-            "This model was merged before it was saved, so it can be measured and looked at, but "
-            "not merged again. Open the original on the Model page to make other groups."
+            "This model was compressed before it was saved, so it can be measured and looked at, "
+            "but not merged again. Open the original on the Model page to make other groups."
         )
         return
     _draft_editor(subject, stack)

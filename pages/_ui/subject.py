@@ -55,7 +55,7 @@ class Subject:
     it. data: its name. examples: what it is scored on, in the plural.
     anatomy: (part, parameters), adding up to n_parameters. weight_bytes: memory of the
     weights. scores: split → `Evaluation.summary()` of the untouched model. facts: what its
-    card says, in (label, text) pairs. merged: whether it was saved after a merge.
+    card says, in (label, text) pairs. merged: whether it was compressed before it was saved.
     """
 
     opened: Opened
@@ -121,7 +121,9 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
         card.description if card else f"A {model.family.name} opened from {opened.source}."
     )
     if model.plan is not None:
-        description += f" It was merged before it was saved: {plan_in_words(model.plan.to_dict())}."
+        description += (
+            f" It was compressed before it was saved: {plan_in_words(model.plan.to_dict())}."
+        )
     return Subject(
         opened=opened,
         revision=model.revision,
@@ -197,6 +199,9 @@ def _ranges(indices: Sequence[int]) -> str:
 
 def plan_in_words(plan: Mapping[str, Any]) -> str:
     """A plan as a dictionary -> "permute encoder 3–4, anchor first"."""
+    if "groups" not in plan:
+        # Made on the command line: no merge, so the pages know its kind and no more.
+        return str(plan["kind"])
     groups = " and ".join(short(group) for group in plan["groups"])
     anchor = f", anchor {plan['anchor']}" if plan["method"] in ("permute", "copy") else ""
     return f"{plan['method']} {groups}{anchor}"
