@@ -85,8 +85,8 @@ def test_runs_of_other_weights_or_versions_are_counted_not_mixed_in() -> None:
     store.start({**run.recipe, "plan": {"kind": "drop"}}, DEMO, "other kind", {})
     tab = open_app("compare")
     assert len(tab.dataframe[0].value) == 1
-    assert "1 runs of other weights" in sentences(tab)
-    assert "1 runs with plans of another version" in sentences(tab)
+    assert "1 run of other weights" in sentences(tab)
+    assert "1 run with plans of another version" in sentences(tab)
 
 
 def test_an_interrupted_run_is_listed_as_such() -> None:
