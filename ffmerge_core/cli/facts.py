@@ -8,6 +8,7 @@ from ffmerge_core import demos
 from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
 from ffmerge_core.plan import plan_from_dict, plan_in_words
+from ffmerge_core.reporting.scores import figures_of
 
 if TYPE_CHECKING:
     from ffmerge_core.models.loaded import LoadedModel
@@ -112,7 +113,7 @@ def say_demos() -> None:
                 str(len(card.sublayers)),
                 count(card.n_parameters),
                 card.metric,
-                figure_text(card.metric, card.validation["value"], card.validation["interval"]),
+                figure_text(card.metric, figures_of(card.validation)[card.metric]),
             )
             for card in cards
         ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ffmerge_core.reporting.scores import Stored, figures_of
 from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 Row = tuple[str, ...]
 Rows = list[Row]
 Record = Mapping[str, Any]
+
+# The metric is how far predictions agree, so no row has to say it again.
+_FIDELITY = ("top-1 agreement", "cosine")
 
 
 def count(number: int) -> str:
@@ -25,33 +29,22 @@ def megabytes(n_bytes: float) -> str:
     return f"{n_bytes / 1e6:,.2f} MB"
 
 
-def figures_of(summary: Record) -> Iterator[tuple[str, float, Sequence[float]]]:
-    """Name, value and interval of each figure of an `Evaluation.summary()`, the loss last.
-
-    Also of a paired difference, which has the same fields. Runs stored earlier lack "others".
-    """
-    yield summary["metric"], summary["value"], summary["interval"]
-    for name, figure in summary.get("others", {}).items():
-        yield name, figure["value"], figure["interval"]
-    yield "loss", summary["loss"], summary["loss_interval"]
-
-
-def figure_text(name: str, value: float, interval: Sequence[float]) -> str:
+def figure_text(name: str, figure: Stored) -> str:
     """ "97.3% (96.1% to 98.2%)"."""
     text = metric(name).text
-    return f"{text(value)} ({text(interval[0])} to {text(interval[1])})"
+    return f"{text(figure.value)} ({text(figure.low)} to {text(figure.high)})"
 
 
-def change_text(name: str, value: float, interval: Sequence[float]) -> str:
+def change_text(name: str, figure: Stored) -> str:
     """ "−2.5 points (−3.9 to −1.1)"."""
     text = metric(name).change_text
-    low, high = (text(end).removesuffix(" points") for end in interval)
-    return f"{text(value)} ({low} to {high})"
+    low, high = (text(end).removesuffix(" points") for end in (figure.low, figure.high))
+    return f"{text(figure.value)} ({low} to {high})"
 
 
 def evaluation_rows(summary: Record) -> Rows:
     """One row a figure, with its 95 % interval."""
-    return [(figure[0], figure_text(*figure)) for figure in figures_of(summary)]
+    return [(name, figure_text(name, figure)) for name, figure in figures_of(summary).items()]
 
 
 def before_and_after(result: Record) -> Rows:
@@ -74,24 +67,28 @@ def before_and_after(result: Record) -> Rows:
             f"−{megabytes(lighter)}",
         ),
     ]
-    for split, change in result["difference"].items():
-        rows += _split_rows(split, original[split], merged[split], change)
+    for split in result["difference"]:
+        rows += _split_rows(result, split)
     return rows
 
 
-def _split_rows(split: str, before: Record, after: Record, change: Record) -> Rows:
-    three = zip(figures_of(before), figures_of(after), figures_of(change), strict=True)
+def _split_rows(result: Record, split: str) -> Rows:
+    before, after, change = (result[part][split] for part in ("original", "merged", "difference"))
+    was, now, by = figures_of(before), figures_of(after), figures_of(change)
+    n = f", {count(before['n'])} {result.get('examples', 'examples')}"
     rows: Rows = [
         (
-            f"{split.capitalize()} {was[0]}" + ("" if number else f", n = {count(before['n'])}"),
-            figure_text(*was),
-            figure_text(*now),
-            change_text(*by),
+            f"{split.capitalize()} {name}{n if name == before['metric'] else ''}",
+            figure_text(name, was[name]),
+            figure_text(name, now[name]),
+            change_text(name, by[name]),
         )
-        for number, (was, now, by) in enumerate(three)
+        for name in was
     ]
-    agreement = metric("top-1 agreement").text(change["agreement"])
-    return [*rows, (f"{split.capitalize()} predictions that agree", "", agreement, "")]
+    if before["metric"] not in _FIDELITY:
+        agreement = metric("top-1 agreement").text(change["agreement"])
+        rows.append((f"{split.capitalize()} predictions that agree", "", agreement, ""))
+    return rows
 
 
 def matrix_rows(matrix: pd.DataFrame) -> tuple[Row, Rows]:
