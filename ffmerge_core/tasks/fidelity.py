@@ -110,7 +110,10 @@ class Fidelity:
     def _divergences(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """(agreements, nats, positions) of each example, and its first choices."""
         before = logits_of(self.original, batch, self.data).float().log_softmax(-1)
-        after = logits_of(model, batch, self.data).float().log_softmax(-1)
+        if model is self.original:  # scored once more beside every merge: once is enough
+            after = before
+        else:
+            after = logits_of(model, batch, self.data).float().log_softmax(-1)
         if before.shape != after.shape:
             raise DataError(
                 f"The original returns logits of shape {tuple(before.shape)} and the model "
