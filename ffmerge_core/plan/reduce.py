@@ -215,9 +215,11 @@ def _positive(what: str, value: int) -> None:
 def _named(names: Sequence[str], sublayers: Sequence[Reducible]) -> list[Reducible]:
     """The sublayers of these names, in layer order; `PlanError` for unknown or repeated ones."""
     known = {sublayer.name for sublayer in sublayers}
+    seen: set[str] = set()
     for name in names:
         if name not in known:
             raise PlanError(f"{name} is not an FF sublayer of this model.")
-        if names.count(name) > 1:
+        if name in seen:
             raise PlanError(f"{name} is named twice. Name each sublayer once.")
-    return [sublayer for sublayer in sublayers if sublayer.name in names]
+        seen.add(name)
+    return [sublayer for sublayer in sublayers if sublayer.name in seen]
