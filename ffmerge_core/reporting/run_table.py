@@ -9,6 +9,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan import DropFF, DropLayers, plan_from_dict, plan_in_words
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -46,7 +49,6 @@ def _record(run: Run | None) -> Record:
     """One row; of no run, a row whose keys are the columns."""
     recipe = run.recipe if run else {}
     plan = recipe.get("plan") or {}
-    groups = plan.get("groups") or ()
     result = (run.result if run else None) or {}
     original, merged = result.get("original") or {}, result.get("merged") or {}
     return {
@@ -57,8 +59,8 @@ def _record(run: Run | None) -> Record:
         "finished": run.finished if run else None,
         "method": plan.get("method"),
         "anchor": plan.get("anchor"),
-        "groups": "; ".join(" + ".join(group) for group in groups) or None,
-        "sublayers removed": sum(len(group) - 1 for group in groups),
+        "groups": _groups(plan),
+        "sublayers removed": _removed(plan),
         "data": recipe.get("data"),
         "fidelity": recipe.get("fidelity", False) if run else None,
         "tokens": recipe.get("tokens"),
@@ -73,6 +75,23 @@ def _record(run: Run | None) -> Record:
         "error": run.error if run else None,
         "id": run.id if run else None,
     }
+
+
+def _groups(plan: Mapping[str, Any]) -> str | None:
+    """What is merged; of a plan without groups, what it says of itself."""
+    if not plan or "groups" in plan:
+        return "; ".join(" + ".join(group) for group in plan.get("groups") or ()) or None
+    try:
+        return plan_in_words(plan_from_dict(plan))
+    except PlanError:  # of another version
+        return None
+
+
+def _removed(plan: Mapping[str, Any]) -> int:
+    """FF sublayers whose parameters are gone; a factored or narrowed one keeps some."""
+    gone = plan.get("layers") if plan.get("kind") == DropLayers.kind else None
+    gone = plan.get("sublayers") if plan.get("kind") == DropFF.kind else gone
+    return len(gone or ()) + sum(len(group) - 1 for group in plan.get("groups") or ())
 
 
 def _scores(result: Mapping[str, Any], split: str) -> Record:

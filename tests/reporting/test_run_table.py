@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import DropFF, DropLayers, Factor, MergePlan, Narrow, Recipe
 from ffmerge_core.reporting.runs import RunStore
 
 
@@ -59,6 +59,29 @@ def test_the_table_has_one_row_a_run_with_its_figures(store, runs):
     assert row["validation agreement"] == 0.92
     assert (row["data"], row["fidelity"]) == (None, False)
     assert table["test score"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("plan", "method", "words", "removed"),
+    [
+        (DropLayers(("encoder.3", "encoder.4")), "layer drop", "Layer drop encoder 3–4", 2),
+        (DropFF(("encoder.3",)), "FF drop", "FF drop encoder 3", 1),
+        (Factor(("encoder.3",), 8), "SVD", "SVD encoder 3, rank 8", 0),
+        (Narrow(("encoder.3",), 8), "narrow", "Narrow encoder 3 to 8 neurons", 0),
+    ],
+)
+def test_a_plan_without_groups_says_its_own_words(store, plan, method, words, removed):
+    store.start(Recipe("demo:vit-digits", plan).to_dict(), "demo:vit-digits", "a name", {})
+    row = store.to_frame(store.list()).iloc[0]
+    assert (row["method"], row["groups"], row["sublayers removed"]) == (method, words, removed)
+    assert row["anchor"] is None
+
+
+def test_a_plan_of_another_version_leaves_its_cells_empty(store):
+    recipe = Recipe("demo:vit-digits", MergePlan((("a.0", "a.1"),))).to_dict()
+    store.start(recipe | {"plan": {"kind": "prune", "by": 3}}, "demo:vit-digits", "a name", {})
+    row = store.to_frame(store.list()).iloc[0]
+    assert (row["method"], row["groups"], row["sublayers removed"]) == (None, None, 0)
 
 
 def test_a_failed_run_has_empty_figures_and_its_error(store, runs):
