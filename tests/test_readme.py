@@ -1,15 +1,23 @@
-"""The README's Python prints what the README says it prints."""
+"""The README's Python and its commands print what the README says they print."""
 
 import contextlib
 import io
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+PYTHON = "The same walk in Python"
+COMMANDS = "The same walk on the command line"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def block(section: str, language: str) -> str:
+    found = re.search(
+        rf"^## {section}$.*?^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE
+    )
     assert found is not None
     return found.group(1)
 
@@ -17,12 +25,33 @@ def block(language: str) -> str:
 def test_the_walk_in_python_prints_its_figures() -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(block("python"), "README.md", "exec"), {})
-    assert printed.getvalue() == block("text")
+        exec(compile(block(PYTHON, "python"), "README.md", "exec"), {})
+    assert printed.getvalue() == block(PYTHON, "text")
+
+
+@pytest.mark.timeout(900)
+def test_the_walk_on_the_command_line_prints_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ffmerge_core.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FFMERGE_HOME", str(tmp_path / "home"))
+    printed = {}
+    for line in block(COMMANDS, "sh").splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "ffmerge"
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, f"{line}: {done.stderr}"
+        printed[arguments[0]] = done.stdout
+    assert printed["merge"] == block(COMMANDS, "text")
+    # The merge's own score is the one that its export has.
+    (score,) = re.findall(r"accuracy +(\S+ \(.*?\))", printed["evaluate"])
+    assert score in printed["merge"]
 
 
 def test_the_walk_is_ten_lines() -> None:
-    assert len([line for line in block("python").splitlines() if line.strip()]) == 10
+    assert len([line for line in block(PYTHON, "python").splitlines() if line.strip()]) == 10
 
 
 def test_every_file_that_is_linked_exists() -> None:

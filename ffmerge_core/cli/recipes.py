@@ -24,6 +24,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "fidelity": bool,
     "tokens": int,
     "seed": int,
+    "recovery": (dict, type(None)),
     "revision": (str, type(None)),
     "data_revision": (str, type(None)),
     "python": (str, type(None)),

@@ -33,6 +33,7 @@ from ffmerge_core.cli.options import (
     WrittenRecipeOption,
 )
 from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
+from ffmerge_core.cli.search import search
 from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
 from ffmerge_core.cli.terminal import (
     Verbs,
@@ -156,6 +157,9 @@ def similarity(
         })  # fmt: skip
     else:
         say_table(*matrix_rows(matrix))
+
+
+app.command()(search)
 
 
 @app.command()

@@ -14,6 +14,9 @@ from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import ROOT, Call, Process, environment
 
+# Each process imports torch anew, which takes long on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 # As a shell in the foreground starts it, wherever the tests were started.
 INTERRUPTIBLE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -1,0 +1,167 @@
+"""The verb `search`: every window of FF sublayers tried, the best one first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ffmerge_core.cli.options import (
+    AnchorOption,
+    DataOption,
+    FidelityOption,
+    JsonOption,
+    SeedOption,
+    SourceArgument,
+    TokensOption,
+    WrittenRecipeOption,
+)
+from ffmerge_core.cli.recipes import pinned
+from ffmerge_core.cli.tables import change_text, count, figure_text
+from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
+from ffmerge_core.cli.work import opened, write_recipe
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan import Recipe
+from ffmerge_core.reporting.scores import LOSS, Stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Those of compression.search, which imports torch; a test holds them equal.
+class Searched(StrEnum):
+    permute = "permute"
+    vanilla = "vanilla"
+    copy = "copy"
+    random = "random"
+    layer_drop = "layer drop"
+
+
+RemoveOption = Annotated[
+    int,
+    typer.Option("--remove", min=1, metavar="N", help="FF sublayers to remove, in all stacks."),
+]
+SearchedOption = Annotated[
+    list[Searched],
+    typer.Option("--method", help="Repeatable. layer drop: whole layers, at as many parameters."),
+]
+StacksOption = Annotated[
+    str | None,
+    typer.Option("--stack", help="encoder, decoder or both, where a model has both."),
+]
+
+
+def search(
+    source: SourceArgument,
+    remove: RemoveOption,
+    method: SearchedOption = [Searched.permute],  # noqa: B006 (typer copies it)
+    anchor: AnchorOption = "first",
+    stack: StacksOption = None,
+    tokens: TokensOption = 10_000,
+    seed: SeedOption = 0,
+    data: DataOption = None,
+    fidelity: FidelityOption = False,
+    recipe: WrittenRecipeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Try every window of adjacent FF sublayers; the best first, by the validation loss."""
+    with progress() as report:
+        model = opened(source, data, fidelity, report)
+        import ffmerge_core as fm
+        from ffmerge_core.compression.search import windows
+
+        # Before the work, so that a budget that cannot be met costs nothing.
+        windows(model.sublayers, remove, stack)
+        feats = fm.calibrate(model, tokens, seed, report)
+        before = fm.evaluate(model, report=report)
+        table = fm.search_windows(
+            model,
+            feats,
+            remove,
+            methods=[each.value for each in method],
+            anchor=anchor,
+            stack=stack,
+            before=before,
+            report=report,
+        )
+        best = Recipe(
+            model.source, table["plan"].iloc[0], fidelity=fidelity, tokens=tokens, seed=seed
+        )
+        if recipe is not None:
+            write_recipe(recipe, pinned(best, model))
+    said = _said(table)
+    if json:
+        say_json({
+            "source": model.source,
+            "revision": model.revision,
+            "data_revision": model.require_task().revision,
+            "n_parameters": model.n_parameters,
+            "n_tokens": feats.n_tokens,
+            "seed": seed,
+            "original": before.summary(),
+            "windows": [
+                row | {"plan": row["plan"].to_dict()} for row in table.to_dict("records")
+            ],
+            "does_similarity_predict": said,
+        })  # fmt: skip
+    else:
+        _show(table, before.summary())
+        for sentence in said.values():
+            say(sentence)
+    if feats.shortfall:
+        note(feats.shortfall)
+    if recipe is not None:
+        note(f"The best window's recipe is in {recipe}")
+
+
+def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
+    name = original["metric"]
+    title = name if name.isupper() else name.capitalize()
+    say_table(
+        ("Layers", "Method", title, "Loss", "Change of the loss", "Parameters", "CKA", "Aligned"),
+        [
+            (
+                row["layers"],
+                row["method"],
+                figure_text(name, _stored(row, name)),
+                figure_text(LOSS, _stored(row, "loss")),
+                change_text(LOSS, _stored(row, "loss change")),
+                count(row["n_parameters"]),
+                *(_share(row[of]) for of in ("mean CKA", "mean aligned correlation")),
+            )
+            for row in table.to_dict("records")
+        ],
+        left=2,
+    )
+    whole = figure_text(name, Stored(original["value"], *original["interval"]))
+    loss = figure_text(LOSS, Stored(original["loss"], *original["loss_interval"]))
+    say(f"Original: {name} {whole}, loss {loss}. Nothing was tuned; validation split.")
+
+
+def _said(table: pd.DataFrame) -> dict[str, str]:
+    """Method → whether similarity predicts its damage, in words."""
+    from ffmerge_core.analysis.prediction import does_similarity_predict
+
+    said = {}
+    for method in dict.fromkeys(table["method"]):
+        if method != Searched.layer_drop:
+            try:
+                found = does_similarity_predict(table[table["method"] == method])
+                said[method] = f"{method.capitalize()}: {_lower(found.in_words('mean CKA'))}"
+            except PlanError as error:
+                said[method] = f"{method.capitalize()}: {_lower(str(error))}"
+    return said
+
+
+def _stored(row: Mapping[Any, Any], name: str) -> Stored:
+    return Stored(row[name], row[f"{name} low"], row[f"{name} high"])
+
+
+def _share(value: float) -> str:
+    return "" if value != value else f"{value:.2f}"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
