@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ffmerge_core.compression.merging import apply
     from ffmerge_core.compression.recovery import recover
     from ffmerge_core.compression.running import RunResult, evaluate, run
+    from ffmerge_core.compression.search import search_windows
     from ffmerge_core.errors import FFMergeError
     from ffmerge_core.models.checkpoint import Saved, save
     from ffmerge_core.models.loaded import LoadedModel
@@ -52,6 +53,7 @@ _HOME = {
     "recover": "compression.recovery",
     "run": "compression.running",
     "save": "models.checkpoint",
+    "search_windows": "compression.search",
     "similarity_matrix": "analysis.features",
 }
 
@@ -75,6 +77,7 @@ __all__ = [
     "recover",
     "run",
     "save",
+    "search_windows",
     "similarity_matrix",
 ]
 

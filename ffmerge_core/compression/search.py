@@ -1,0 +1,235 @@
+"""Which window of adjacent FF sublayers to merge: all of them tried, none of them tuned.
+
+One calibration pass serves every window (Verma et al., "Select"); scores are of the
+validation split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import combinations, count
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+
+from ffmerge_core.analysis.features import Features, similarity_matrix
+from ffmerge_core.analysis.prediction import MEAN_CKA, MEAN_CORRELATION
+from ffmerge_core.compression.merging import apply
+from ffmerge_core.compression.reducing import parameters_left
+from ffmerge_core.compression.running import evaluate
+from ffmerge_core.errors import PlanError
+from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import Anchor, DropLayers, MergePlan, Method, Plan, short
+from ffmerge_core.plan.values import one_of
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.evaluation import Evaluation
+
+Searched = Method | Literal["layer drop"]
+METHODS: tuple[str, ...] = (*get_args(Method), DropLayers.method)
+
+
+class Window(NamedTuple):
+    """Adjacent sublayers, a group for each stack, and the layer that they start at."""
+
+    start: int
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for group in self.groups for name in group)
+
+
+def windows(sublayers: Sequence[FFSublayer], remove: int, stack: str | None = None) -> list[Window]:
+    """Every window whose merge removes `remove` FF sublayers.
+
+    stack: of a model with two, the one to take from; "both" takes half from each, from the
+    same layer on. Raises `PlanError`, saying what can be removed, if there is no such window.
+    """
+    stacks = _chosen(sublayers, stack)
+    share, left = divmod(remove, len(stacks))
+    most = min(len(names) for names in stacks.values()) - 1
+    if most < 1:
+        raise PlanError(
+            f"A stack of {' and '.join(stacks)} has a single FF sublayer; merging takes two or "
+            "more of one stack. Search another one."
+        )
+    if left or not 1 <= share <= most:
+        where = " and ".join(f"the {len(names)} of {name}" for name, names in stacks.items())
+        able = f"{len(stacks)} to {most * len(stacks)} can be"
+        if len(stacks) > 1:
+            able += ", an even number, half of them from each"
+        raise PlanError(f"{remove} FF sublayers cannot be removed from {where}; {able}.")
+    return _windows(stacks.values(), share + 1)
+
+
+def search_windows(
+    model: LoadedModel,
+    feats: Features,
+    remove: int,
+    *,
+    methods: Sequence[Searched] = ("permute",),
+    anchor: Anchor = "first",
+    stack: str | None = None,
+    report: Report = silent,
+    before: Evaluation | None = None,
+    similarity: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Merge and score every window by every method; best first, by the validation loss.
+
+    "layer drop" among the methods drops windows of whole layers instead, as many as leave
+    the number of parameters nearest to the merge's. before, similarity: the model's own score,
+    and the CKA matrix of the FF outputs by stack, if they are at hand already.
+
+    Columns: start (a layer), method, layers (in words), plan (for `apply`), n_parameters, the
+    task's metric and loss, each with low and high, loss change (paired, with low and high),
+    and, of merges, mean CKA and mean aligned correlation over the pairs of a group.
+    One merged model is in memory at a time. Raises `PlanError` if no window removes that many.
+    """
+    tried = _candidates(model, remove, methods, anchor, stack)
+    merged = list(dict.fromkeys(window for window, plan in tried if isinstance(plan, MergePlan)))
+    stacks = {_stack(group[0]) for window in merged for group in window.groups}
+    step = _steps(report, steps=1 + len(stacks) + len(merged) + len(tried))
+    told = step("Scoring the original")
+    before = before or evaluate(model, report=told)
+    cka = dict(similarity or {})
+    for name in sorted(stacks):
+        told = step(f"Comparing the layers of the {name}")
+        if name not in cka:
+            cka[name] = similarity_matrix(feats, stack=name, report=told)
+    alike = {
+        window: _alike(feats, cka, window, step(f"Matching the neurons of {short(window.names)}"))
+        for window in merged
+    }
+    rows = []
+    for window, plan in tried:
+        told = step(f"Scoring {plan.method}, {short(window.names)}")
+        row = _tried(model, window, plan, feats, before, told)
+        rows.append(row | alike.get(window, {MEAN_CKA: np.nan, MEAN_CORRELATION: np.nan}))
+    return pd.DataFrame(rows).sort_values("loss", kind="stable", ignore_index=True)
+
+
+def _candidates(
+    model: LoadedModel,
+    remove: int,
+    methods: Sequence[Searched],
+    anchor: Anchor,
+    stack: str | None,
+) -> list[tuple[Window, Plan]]:
+    merges = windows(model.sublayers, remove, stack)
+    found: list[tuple[Window, Plan]] = []
+    for method in dict.fromkeys(methods):
+        one_of("method", method, METHODS)
+        if method == "layer drop":
+            left = model.n_parameters - MergePlan(merges[0].groups).parameters_removed(
+                model.sublayers
+            )
+            drops = _layer_windows(model, _chosen(model.sublayers, stack).values(), left)
+            found += [(window, DropLayers(window.names)) for window in drops]
+        else:
+            found += [(window, MergePlan(window.groups, method, anchor)) for window in merges]
+    if not found:
+        raise PlanError(f"No method was named; name one or more of {', '.join(METHODS)}.")
+    return found
+
+
+def _layer_windows(
+    model: LoadedModel, stacks: Collection[Sequence[str]], n_parameters: int
+) -> list[Window]:
+    """Windows of whole layers, so many that what is left is nearest to `n_parameters`."""
+    most = min(len(names) for names in stacks) - 1
+    sizes = [_windows(stacks, size) for size in range(1, most + 1)]
+
+    def missed(every: list[Window]) -> int:
+        return abs(parameters_left(model, DropLayers(every[0].names)) - n_parameters)
+
+    return min(sizes, key=missed)
+
+
+def _chosen(sublayers: Sequence[FFSublayer], stack: str | None) -> dict[str, list[str]]:
+    """Stack → its names in layer order, of the stacks that are searched."""
+    stacks: dict[str, list[str]] = {}
+    for sublayer in sublayers:
+        stacks.setdefault(sublayer.stack, []).append(sublayer.name)
+    if stack is None and len(stacks) > 1:
+        raise PlanError(
+            f"This model has the stacks {' and '.join(stacks)}; say which to search: "
+            f"{', '.join(stacks)} or both."
+        )
+    if stack not in (None, "both", *stacks):
+        raise PlanError(f"There is no stack {stack!r}; this model has {' and '.join(stacks)}.")
+    return {name: names for name, names in stacks.items() if stack in (None, "both", name)}
+
+
+def _windows(stacks: Collection[Sequence[str]], size: int) -> list[Window]:
+    shortest = min(len(names) for names in stacks)
+    return [
+        Window(start, tuple(tuple(names[start : start + size]) for names in stacks))
+        for start in range(shortest - size + 1)
+    ]
+
+
+def _alike(
+    feats: Features, cka: Mapping[str, pd.DataFrame], window: Window, report: Report
+) -> dict[str, float]:
+    """Means over the pairs of each group. cka: a matrix a stack."""
+    pairs = [pair for group in window.groups for pair in combinations(group, 2)]
+    similar: list[Any] = []
+    matched: list[float] = []
+    for done, (one, other) in enumerate(pairs):
+        report(done, len(pairs), "")
+        similar.append(cka[_stack(one)].loc[one, other])
+        matched.append(feats.match(one, other).after)
+    return {MEAN_CKA: float(np.mean(similar)), MEAN_CORRELATION: float(np.mean(matched))}
+
+
+def _tried(
+    model: LoadedModel,
+    window: Window,
+    plan: Plan,
+    feats: Features,
+    before: Evaluation,
+    report: Report,
+) -> dict[str, Any]:
+    """A row of the table; what the plan made is given up."""
+    report(0, 1, "")
+    reduced = apply(model, plan, feats)
+    after = evaluate(reduced, report=report)
+    change = after.versus(before)
+    row: dict[str, Any] = {
+        "start": window.start,
+        "method": plan.method,
+        "layers": short(window.names),
+        "plan": plan,
+        "n_parameters": reduced.n_parameters,
+    }
+    for name, value, interval in (
+        (after.metric, after.value, after.interval),
+        ("loss", after.loss, after.loss_interval),
+        ("loss change", change.loss, change.loss_interval),
+    ):
+        row |= {name: value, f"{name} low": interval[0], f"{name} high": interval[1]}
+    return row
+
+
+def _steps(report: Report, steps: int) -> Callable[[str], Report]:
+    """Each call is the next step: a report for the work in it, told as a share of all steps."""
+    order = count()
+
+    def next_step(said: str) -> Report:
+        at = next(order)
+
+        def told(
+            step: int, total: int, message: str, values: Mapping[str, float] | None = None
+        ) -> None:
+            share = at + step / max(total, 1)
+            report(round(1000 * share), 1000 * steps, said, values)
+
+        return told
+
+    return next_step
+
+
+def _stack(name: str) -> str:
+    return name.rsplit(".", 1)[0]
