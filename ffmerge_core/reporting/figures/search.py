@@ -1,0 +1,242 @@
+"""What the search of windows found, and whether similarity foretold it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ffmerge_core.reporting.figures.compare import EDGE, LOOKS, OTHER_LOOK
+from ffmerge_core.reporting.figures.style import (
+    BLUE,
+    GRID,
+    NEUTRAL,
+    VERMILLION,
+    colour_of,
+    lay_out,
+)
+from ffmerge_core.tasks.metrics import Metric, metric
+
+Trace = dict[str, Any]
+
+# Windows this far apart in score are only told from each other on a logarithmic axis.
+WIDE_RATIO = 8
+# Of a window's width, so that the intervals of two methods do not cover each other.
+APART = 0.09
+LOSS = metric("loss")
+
+
+@dataclass(frozen=True)
+class WindowPoint:
+    """One window by one method. value: its score, with the ends of its interval.
+
+    start: its first layer. layers: in words. n_parameters: what it leaves.
+    """
+
+    start: int
+    layers: str
+    method: str
+    n_parameters: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How alike a window's layers are, and the paired change of the loss by merging them."""
+
+    layers: str
+    similarity: float
+    change: float
+    low: float
+    high: float
+
+
+def window_chart(
+    points: Sequence[WindowPoint],
+    metric: Metric,
+    original: float,
+    best: WindowPoint | None = None,
+) -> go.Figure:
+    """Score by where the window starts, a line a method; dashed, the original's score.
+
+    best: marked by a star.
+    """
+    figure = go.Figure()
+    methods = list(dict.fromkeys(point.method for point in points))
+    places = {
+        method: APART * (number - (len(methods) - 1) / 2) for number, method in enumerate(methods)
+    }
+    for method in methods:
+        mine = sorted((p for p in points if p.method == method), key=lambda point: point.start)
+        _draw_line(figure, mine, metric, places[method])
+    if best is not None:
+        _draw_best(figure, best, places[best.method])
+    wide = _is_wide([original, *(point.value for point in points)], metric)
+    _draw_reference(figure, original, metric, wide)
+    lay_out(figure, height=440)
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        margin={"t": 50},
+        showlegend=True,
+    )
+    starts = [point.start for point in points]
+    figure.update_xaxes(
+        title="first layer of the window",
+        tickmode="linear" if max(starts) - min(starts) < 30 else "auto",
+        dtick=1,
+        zeroline=False,
+        range=[min(starts) - 0.5, max(starts) + 0.5],
+    )
+    figure.update_yaxes(
+        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better"
+        + (" (logarithmic)" if wide else ""),
+        type="log" if wide else "linear",
+        tickformat=".0%" if metric.percent else None,
+        zeroline=False,
+    )
+    return figure
+
+
+def damage_scatter(windows: Sequence[Damage], of: str, correlation: str | None) -> go.Figure:
+    """The change of the loss against a window's similarity.
+
+    of: what is on the axis, such as "mean CKA". correlation: the rank correlation with its
+    interval, for the title; None where there is none.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[window.similarity for window in windows],
+        y=[window.change for window in windows],
+        error_y=_ends(windows, [window.change for window in windows]),
+        mode="markers",
+        marker={"color": BLUE, "size": 10, "line": EDGE},
+        hovertext=[
+            f"<b>{window.layers}</b><br>{of} {window.similarity:.2f}<br>loss "
+            f"{LOSS.change_text(window.change)} ({LOSS.change_text(window.low)} to "
+            f"{LOSS.change_text(window.high)})"
+            for window in windows
+        ],
+        hoverinfo="text",
+        showlegend=False,
+    )
+    title = f"Rank correlation {correlation}" if correlation else None
+    lay_out(figure, height=380, title=title)
+    figure.update_xaxes(title=f"{of} of the window's layers", zeroline=False)
+    figure.update_yaxes(title="change of the loss, lower is better", zerolinecolor=NEUTRAL)
+    return figure
+
+
+def dendrogram(
+    names: Sequence[str], linkage: np.ndarray, groups: Sequence[Sequence[str]], cut: float
+) -> go.Figure:
+    """The tree of a clustering: the higher two are joined, the less alike they are.
+
+    names: of the n leaves. linkage: (n − 1, 4), SciPy's. groups: coloured, in the order in
+    which groups are numbered elsewhere. cut: the distance at which the tree is cut, dashed.
+    """
+    from scipy.cluster.hierarchy import dendrogram as lay_tree
+
+    owner = {name: number for number, group in enumerate(groups) for name in group}
+    colours = [NEUTRAL if name not in owner else colour_of(owner[name]) for name in names]
+    joins = sum(len(group) - 1 for group in groups)
+    for number, child in enumerate(linkage[:, 0].astype(int)):
+        # What is joined before the cut is of one group.
+        colours.append(colours[child] if number < joins else NEUTRAL)
+    tree = lay_tree(linkage, labels=list(names), no_plot=True, link_color_func=colours.__getitem__)
+    figure = go.Figure()
+    for across, up, colour in zip(tree["icoord"], tree["dcoord"], tree["color_list"], strict=True):
+        # SciPy puts leaf i at 10 i + 5.
+        figure.add_scatter(
+            x=[(at - 5) / 10 for at in across],
+            y=up,
+            mode="lines",
+            line={"color": colour, "width": 2.5 if colour != NEUTRAL else 1.5},
+            hovertemplate=f"joined at {max(up):.3f}<extra></extra>",
+            showlegend=False,
+        )
+    figure.add_hline(
+        y=cut,
+        line={"color": NEUTRAL, "width": 1, "dash": "dash"},
+        annotation={"text": "cut", "xanchor": "right", "yanchor": "bottom"},
+    )
+    lay_out(figure, height=360)
+    figure.update_xaxes(
+        tickvals=list(range(len(names))),
+        ticktext=tree["ivl"],
+        tickangle=-45,
+        showgrid=False,
+        zeroline=False,
+        range=[-0.5, len(names) - 0.5],
+    )
+    figure.update_yaxes(title="1 − CKA", rangemode="tozero", gridcolor=GRID)
+    return figure
+
+
+def _draw_line(
+    figure: go.Figure, points: Sequence[WindowPoint], metric: Metric, shift: float
+) -> None:
+    method = points[0].method
+    colour, symbol = LOOKS.get(method, OTHER_LOOK)
+    figure.add_scatter(
+        x=[point.start + shift for point in points],
+        y=[point.value for point in points],
+        error_y=_ends(points, [point.value for point in points]) | {"color": colour},
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5, "dash": "solid" if method in LOOKS else "dot"},
+        marker={"color": colour, "symbol": symbol, "size": 9, "line": EDGE},
+        name=method,
+        hovertext=[
+            f"<b>{method}, {point.layers}</b><br>{metric.name} {metric.text(point.value)} "
+            f"({metric.text(point.low)} to {metric.text(point.high)})<br>"
+            f"{point.n_parameters:,} parameters"
+            for point in points
+        ],
+        hoverinfo="text",
+    )
+
+
+def _draw_best(figure: go.Figure, best: WindowPoint, shift: float) -> None:
+    figure.add_scatter(
+        x=[best.start + shift],
+        y=[best.value],
+        mode="markers",
+        marker={"color": VERMILLION, "symbol": "star", "size": 17, "line": EDGE},
+        name=f"lowest loss: {best.method}, {best.layers}",
+        hoverinfo="skip",
+    )
+
+
+def _draw_reference(figure: go.Figure, original: float, metric: Metric, wide: bool) -> None:
+    figure.add_hline(y=original, line={"color": VERMILLION, "width": 1, "dash": "dash"})
+    figure.add_annotation(
+        text=f"original: {metric.text(original)}",
+        # On a logarithmic axis plotly takes a shape's value, but an annotation's logarithm.
+        y=math.log10(original) if wide else original,
+        x=1,
+        xref="paper",
+        xanchor="right",
+        yanchor="bottom" if metric.higher_is_better else "top",
+        showarrow=False,
+    )
+
+
+def _ends(points: Sequence[WindowPoint | Damage], values: Sequence[float]) -> Trace:
+    """Error bars from the values to the points' intervals."""
+    return {
+        "type": "data",
+        "array": [point.high - value for point, value in zip(points, values, strict=True)],
+        "arrayminus": [value - point.low for point, value in zip(points, values, strict=True)],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _is_wide(values: Sequence[float], metric: Metric) -> bool:
+    known = [value for value in values if np.isfinite(value)]
+    return bool(known) and not metric.higher_is_better and max(known) > WIDE_RATIO * min(known) > 0
