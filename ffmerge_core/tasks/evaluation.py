@@ -29,6 +29,7 @@ LOSS = "loss"
 _CONFIDENCE = 0.95
 _RESAMPLES = 2_000
 _SEED = 0
+_MOST_NATS = 700.0
 # Bounds the memory of one round of resampling: 4 million float64 are 32 MB.
 _VALUES_A_ROUND = 4_000_000
 
@@ -66,7 +67,7 @@ class Measure:
     @classmethod
     def exponential(cls, name: str, amounts: ArrayLike, weights: ArrayLike) -> Measure:
         """exp(Σ amounts / Σ weights), both (n,): a perplexity of losses and token counts."""
-        return cls(name, _columns(amounts, weights), lambda sums: np.exp(_quotient(sums)))
+        return cls(name, _columns(amounts, weights), _exponential)
 
     @property
     def figure(self) -> Figure:
@@ -227,6 +228,11 @@ def _columns(amounts: ArrayLike, weights: ArrayLike | None) -> Floats:
 def _quotient(sums: Floats) -> Floats:
     quotient: Floats = sums[..., 0] / sums[..., 1]
     return quotient
+
+
+def _exponential(sums: Floats) -> Floats:
+    # A model that diverged may lose more nats than a float64 has room for the exponential of.
+    return np.exp(np.minimum(_quotient(sums), _MOST_NATS))
 
 
 def _interval(formula: Formula, statistics: Floats) -> Interval:
