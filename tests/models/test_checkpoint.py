@@ -99,7 +99,8 @@ import sys
 sys.modules["ffmerge_core"] = None
 import torch
 from safetensors.torch import load, load_file, save_file
-folder, name, batch, out = sys.argv[1:]
+folder, name, batch, out, n_threads = sys.argv[1:]
+torch.set_num_threads(int(n_threads))  # sums are rounded otherwise by another number
 if name == "timm":
     import timm
     model = timm.create_model(f"local-dir:{folder}", pretrained=True)
@@ -123,6 +124,7 @@ def test_plain_libraries_read_the_portable_layout(name: str, tmp_path: Path) -> 
     save_file({"0": batch.args[0], **tensors}, tmp_path / "batch")
     plain = "timm" if name == "timm" else type(merged.model).__name__
     arguments = [str(folder), plain, str(tmp_path / "batch"), str(tmp_path / "out")]
+    arguments.append(str(torch.get_num_threads()))
     command = [sys.executable, "-I", "-c", PLAIN, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
