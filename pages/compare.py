@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import MergePlan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
 from ffmerge_core.reporting.scores import figures_of
@@ -16,7 +16,7 @@ from ffmerge_core.tasks.metrics import metric
 from pages._ui.compare_table import figure_of, filtered, score_names, stored_figures, table
 from pages._ui.opened import opened_subject
 from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Opened, Subject, plan_in_words
+from pages._ui.subject import Opened, Subject
 from pages._ui.widgets import Download, count, download_row, empty_state, guarded
 
 
@@ -78,13 +78,14 @@ def _original(subject: Subject, runs: Sequence[Run], score: str, split: str) -> 
 def _merged(runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
     points = []
     for run in runs:
-        figures, plan = stored_figures(run, "merged", split), run.recipe["plan"]
+        figures = stored_figures(run, "merged", split)
+        plan = plan_from_dict(run.recipe["plan"])
         if score in figures:
             n_parameters = figure_of(run, "merged", "n_parameters")
             points.append(
                 RunPoint(
                     run.id, run.name, n_parameters, *figures[score],
-                    plan=plan_in_words(plan), is_original=False, method=plan["method"],
+                    plan=plan_in_words(plan), is_original=False, method=plan.method,
                 )
             )  # fmt: skip
     return points
@@ -127,14 +128,14 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
 
 
 def open_run(run: Run, subject: Subject) -> None:
-    """Restore a run's groups and choices, and go to the Similarity page."""
+    """Restore a run's groups and choices, and go to them; of another plan, to its result."""
     recipe = Recipe.from_dict(run.recipe)
-    workspace = current_workspace()
-    workspace.set_groups(recipe.plan.groups, subject.sublayers)
-    workspace.choose(
-        method=recipe.plan.method, anchor=recipe.plan.anchor, tokens=recipe.tokens, seed=recipe.seed
-    )
+    workspace, plan = current_workspace(), recipe.plan
     workspace.open_run(run.id)
+    if not isinstance(plan, MergePlan):
+        st.switch_page("pages/merge.py")
+    workspace.set_groups(plan.groups, subject.sublayers)
+    workspace.choose(method=plan.method, anchor=plan.anchor, tokens=recipe.tokens, seed=recipe.seed)
     st.switch_page("pages/similarity.py")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, short
 from ffmerge_core.reporting.runs import Run
 from pages._ui.changed import what_changed
 from pages._ui.export import export
@@ -14,7 +14,7 @@ from pages._ui.opened import opened_subject
 from pages._ui.picking import savings
 from pages._ui.results import alignment, before_and_after
 from pages._ui.shared import current_workspace, run_store, shelf
-from pages._ui.subject import Opened, Subject, plan_in_words, short
+from pages._ui.subject import Opened, Subject
 from pages._ui.try_out import try_out
 from pages._ui.widgets import empty_state, guarded, next_step
 
@@ -61,8 +61,7 @@ def choose(subject: Subject) -> Recipe:
 def merge_button(recipe: Recipe) -> None:
     store, workspace, models = run_store(), current_workspace(), shelf()
     job = latest_job("merge")
-    words = plan_in_words(recipe.plan.to_dict())
-    name = words[:1].upper() + words[1:]
+    name = plan_in_words(recipe.plan)
     st.button(
         "Merge",
         type="primary",

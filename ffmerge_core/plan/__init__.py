@@ -15,7 +15,7 @@ from ffmerge_core.plan.merge import (
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
 from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducible, Reduction
-from ffmerge_core.plan.words import Plan, plan_from_dict, plan_in_words, short
+from ffmerge_core.plan.words import Plan, layers_in_words, plan_from_dict, plan_in_words, short
 
 __all__ = [
     "Anchor",
@@ -36,6 +36,7 @@ __all__ = [
     "Stopped",
     "check_groups",
     "in_layer_order",
+    "layers_in_words",
     "plan_from_dict",
     "plan_in_words",
     "short",

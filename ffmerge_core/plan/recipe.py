@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of
 from ffmerge_core.plan.words import Plan, plan_from_dict
+
+Quantization = Literal["int8"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Recipe:
     source: what `load` takes. data: None for the source's own, "digits", or a path to the
     user's. fidelity: score agreement with the original instead of the task's own metric.
     tokens, seed: the calibration draw from the training split. recovery: the fine-tune after the
-    plan, in an order drawn from the same seed; None for none.
+    plan, in an order drawn from the same seed; None for none. quantize: keep the weights of the
+    blocks as int8 after that.
     dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
     of the weights and of the data). python: the version that wrote this; the standard
     library's text, which gpt2-code reads, differs between versions.
@@ -36,11 +39,14 @@ class Recipe:
     data_revision: str | None = None
     python: str | None = None
     recovery: Recovery | None = None
+    quantize: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.tokens < 2:
             raise PlanError(f"{self.tokens} calibration tokens were asked for; take 2 or more.")
         one_of("dtype", self.dtype, ("float32",))
+        if self.quantize is not None:
+            one_of("quantize", self.quantize, get_args(Quantization))
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "plan": self.plan.to_dict()}

@@ -29,18 +29,26 @@ def plan_from_dict(data: Mapping[str, Any]) -> Plan:
 def plan_in_words(plan: Plan) -> str:
     """What a run is called at first: "Permute encoder 3–4, anchor first"."""
     match plan:
-        case MergePlan():
-            names = " and ".join(short(group) for group in plan.groups)
-            after = f", anchor {plan.anchor}" if plan.uses_anchor else ""
-        case DropLayers():
-            names, after = short(plan.layers), ""
-        case DropFF():
-            names, after = short(plan.sublayers), ""
+        case MergePlan() if plan.uses_anchor:
+            after = f", anchor {plan.anchor}"
         case Factor():
-            names, after = short(plan.sublayers), f", rank {plan.rank}"
+            after = f", rank {plan.rank}"
         case Narrow():
-            names, after = short(plan.sublayers), f" to {plan.width} neurons"
-    return f"{plan.method[:1].upper()}{plan.method[1:]} {names}{after}"
+            after = f" to {plan.width} neurons"
+        case _:
+            after = ""
+    return f"{plan.method[:1].upper()}{plan.method[1:]} {layers_in_words(plan)}{after}"
+
+
+def layers_in_words(plan: Plan) -> str:
+    """Where a plan changes something: "encoder 3–4"; one group after another."""
+    match plan:
+        case MergePlan():
+            return " and ".join(short(group) for group in plan.groups)
+        case DropLayers():
+            return short(plan.layers)
+        case _:
+            return short(plan.sublayers)
 
 
 def short(names: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ffmerge_core.plan import layers_in_words, plan_from_dict
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import Stored, figures_of
 from ffmerge_core.tasks.metrics import Metric, metric
-from pages._ui.subject import Subject, short
+from pages._ui.subject import Subject
 
 STATUS_HELP = (
     "done, failed, cancelled, or interrupted (the server stopped while it ran; start it again)"
@@ -92,7 +93,7 @@ def _row(run: Run, subject: Subject, scores: Sequence[str]) -> dict[str, Any]:
     return {
         "Name": run.name,
         "Status": run.status,
-        "Groups": "; ".join(short(group) for group in run.recipe["plan"]["groups"]),
+        "Layers": layers_in_words(plan_from_dict(run.recipe["plan"])),
         "Method": run.recipe["plan"]["method"],
         "Parameters": figure_of(run, "merged", "n_parameters"),
         "Saved": _saved(run, subject),

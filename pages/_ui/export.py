@@ -16,12 +16,11 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core import demos
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.runs import Run
 from pages._ui.job_panel import job_panel, latest_job, start_job
-from pages._ui.subject import plan_in_words
 from pages._ui.widgets import Download, count, download_row, megabytes
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def export(run: Run, result: fm.RunResult | None) -> None:
 
 def _folder(run: Run) -> Path:
     """Where a run's exports go: a name for people, and the run's own."""
-    words = re.sub(r"[^a-z0-9]+", "-", plan_in_words(run.recipe["plan"]).lower())
+    words = re.sub(r"[^a-z0-9]+", "-", plan_in_words(plan_from_dict(run.recipe["plan"])).lower())
     return data_folder() / "exports" / f"{words[:LONGEST_SLUG].strip('-')}-{run.id[:8]}"
 
 

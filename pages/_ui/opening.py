@@ -7,12 +7,12 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import MergePlan, Recipe, plan_in_words
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import open_model
 from pages._ui.recipes import read_recipe
 from pages._ui.shared import current_workspace, shelf
-from pages._ui.subject import Opened, Subject, plan_in_words
+from pages._ui.subject import Opened, Subject
 from pages._ui.uploads import keep
 from pages._ui.widgets import count, guarded, next_step
 
@@ -216,5 +216,5 @@ def _opening(subject: Subject) -> None:
 
 def _restored(subject: Subject, opened: Opened, plan: MergePlan) -> None:
     if opened == subject.opened and current_workspace().groups == plan.groups:
-        st.success(f"The recipe is open: {plan_in_words(plan.to_dict())}.")
+        st.success(f"The recipe is open: {plan_in_words(plan)}.")
         next_step("pages/merge.py", "Merge as the recipe says")

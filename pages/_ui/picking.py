@@ -13,10 +13,10 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import MergePlan, check_groups, in_layer_order
+from ffmerge_core.plan import MergePlan, check_groups, in_layer_order, short
 from ffmerge_core.reporting.figures import similarity_heatmap
 from pages._ui.shared import current_workspace
-from pages._ui.subject import Subject, short
+from pages._ui.subject import Subject
 from pages._ui.widgets import count, figure_row, megabytes, percent
 from pages._ui.workspace_state import stack_of
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core import demos
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import Recipe, plan_in_words
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -121,9 +120,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
         card.description if card else f"A {model.family.name} opened from {opened.source}."
     )
     if model.plan is not None:
-        description += (
-            f" It was compressed before it was saved: {plan_in_words(model.plan.to_dict())}."
-        )
+        description += f" It was compressed before it was saved: {plan_in_words(model.plan)}."
     return Subject(
         opened=opened,
         revision=model.revision,
@@ -176,32 +173,3 @@ def _training(card: demos.Card) -> tuple[tuple[str, str], ...]:
             )
         )
     return tuple((label, text) for label, text in facts if text)
-
-
-def short(names: Sequence[str]) -> str:
-    """("encoder.3", "encoder.4", "encoder.7") -> "encoder 3–4, 7"; stacks apart: "; "."""
-    stacks = groupby(names, key=lambda name: name.rsplit(".", 1)[0])
-    return "; ".join(
-        f"{stack} {_ranges([int(name.rsplit('.', 1)[1]) for name in members])}"
-        for stack, members in stacks
-    )
-
-
-def _ranges(indices: Sequence[int]) -> str:
-    runs: list[list[int]] = []
-    for index in sorted(indices):
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
-def plan_in_words(plan: Mapping[str, Any]) -> str:
-    """A plan as a dictionary -> "permute encoder 3–4, anchor first"."""
-    if "groups" not in plan:
-        # Made on the command line: no merge, so the pages know its kind and no more.
-        return str(plan["kind"])
-    groups = " and ".join(short(group) for group in plan["groups"])
-    anchor = f", anchor {plan['anchor']}" if plan["method"] in ("permute", "copy") else ""
-    return f"{plan['method']} {groups}{anchor}"

@@ -39,7 +39,7 @@ def test_runs_are_compared_filtered_renamed_deleted_and_opened() -> None:
     tab.radio(key="method").set_value("vanilla").run()
     press(tab, "Merge")
     go(tab, "compare")
-    assert list(tab.dataframe[0].value["Groups"]) == ["encoder 1–2", "encoder 6–7"]
+    assert list(tab.dataframe[0].value["Layers"]) == ["encoder 1–2", "encoder 6–7"]
     spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
     drawn = [point for trace in spec["data"] for point in trace.get("customdata") or []]
     assert len(drawn) == 3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ffmerge_core.errors import StorageError
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.runs import RunStore
 from ffmerge_core.tasks.task import Batch
 from pages._ui.shared import (
@@ -18,7 +17,7 @@ from pages._ui.shared import (
     shelf,
     workspace_store,
 )
-from pages._ui.subject import Opened, demo_subject, plan_in_words, short
+from pages._ui.subject import Opened, demo_subject
 from tests.ui.pages_support import (
     DEMO,
     add_group,
@@ -182,14 +181,3 @@ def test_a_drawn_digit_is_read_by_both_models() -> None:
     tab.run()
     assert not tab.exception
     assert sentences(tab).count("**Original**") == 2
-
-
-def words(value: Any) -> str:
-    return plan_in_words(MergePlan(**value).to_dict())
-
-
-def test_plans_in_words() -> None:
-    groups = (("encoder.3", "encoder.4", "encoder.7"), ("encoder.9", "encoder.10"))
-    assert short(groups[0]) == "encoder 3–4, 7"
-    assert words({"groups": groups}) == "permute encoder 3–4, 7 and encoder 9–10, anchor first"
-    assert words({"groups": groups[1:], "method": "vanilla"}) == "vanilla encoder 9–10"

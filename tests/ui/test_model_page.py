@@ -92,7 +92,7 @@ def test_the_whole_job_on_a_users_own_folder(tmp_path: Path) -> None:
     shelf.clear()
     again = open_app("compare", id_of(tab))
     assert "**mine**" in sentences(again)
-    assert list(again.dataframe[0].value["Groups"]) == ["encoder 1–2"]
+    assert list(again.dataframe[0].value["Layers"]) == ["encoder 1–2"]
     go(again, "model")
     next(button for button in again.button if button.key == "open-vit-digits").click().run()
     assert metrics(again)["Parameters"] == "602,058"
