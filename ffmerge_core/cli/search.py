@@ -86,11 +86,6 @@ def search(
             before=before,
             report=report,
         )
-        best = Recipe(
-            model.source, table["plan"].iloc[0], fidelity=fidelity, tokens=tokens, seed=seed
-        )
-        if recipe is not None:
-            write_recipe(recipe, pinned(best, model))
     said = _said(table)
     if json:
         say_json({
@@ -113,6 +108,10 @@ def search(
     if feats.shortfall:
         note(feats.shortfall)
     if recipe is not None:
+        # Last, so that a file that cannot be written loses no result.
+        best = table["plan"].iloc[0]
+        found = Recipe(model.source, best, fidelity=fidelity, tokens=tokens, seed=seed)
+        write_recipe(recipe, pinned(found, model))
         note(f"The best window's recipe is in {recipe}")
 
 
