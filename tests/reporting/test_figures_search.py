@@ -63,28 +63,27 @@ def test_the_best_has_a_star_and_the_original_a_line(points):
     assert star.y[0] == 0.9
     assert star.x[0] == trace(figure, "permute").x[0]
     assert star.name == "lowest loss: permute, encoder 0–2"
-    (reference,) = figure.layout.shapes
-    assert (reference.y0, reference.line.color) == (0.97, VERMILLION)
-    assert figure.layout.annotations[0].text == "original: 97.0%"
+    reference = trace(figure, "original: 97.0%")
+    assert set(reference.y) == {0.97}
+    assert list(reference.x) == list(figure.layout.xaxis.range)
+    assert (reference.line.color, reference.line.dash) == (VERMILLION, "dash")
 
 
 def test_axes_say_which_way_is_better_and_scores_far_apart_get_a_logarithm():
     near = window_chart([point(0, 0.2), point(1, 0.3)], LOSS, original=0.1)
     far = window_chart([point(0, 0.2), point(1, 5.0)], LOSS, original=0.1)
     shares = window_chart([point(0, 0.05), point(1, 0.95)], ACCURACY, original=0.97)
-    assert [figure.layout.yaxis.type for figure in (near, far, shares)] == [
-        "linear", "log", "linear",
-    ]  # fmt: skip
+    assert [figure.layout.yaxis.type for figure in (near, far, shares)] == [None, "log", None]
     assert "lower is better (logarithmic)" in far.layout.yaxis.title.text
     assert "higher is better" in shares.layout.yaxis.title.text
 
 
-def test_on_a_logarithm_the_original_s_line_is_at_its_score():
+def test_a_logarithm_s_ticks_are_written_in_full():
     far = window_chart([point(0, 0.2), point(1, 5.0)], LOSS, original=0.1)
-    (line,) = far.layout.shapes
-    # Shapes take values, annotations their logarithms: plotly's own rule.
-    assert line.y0 == 0.1
-    assert far.layout.annotations[0].y == pytest.approx(-1)
+    axis = far.layout.yaxis
+    ticks = dict(zip(axis.ticktext, axis.tickvals, strict=True))
+    assert {"0.02", "0.1", "0.2", "0.5", "1", "5"} <= set(ticks)
+    assert all(float(text) == pytest.approx(value) for text, value in ticks.items())
 
 
 def test_a_score_that_is_not_a_number_hides_no_other():
@@ -94,14 +93,20 @@ def test_a_score_that_is_not_a_number_hides_no_other():
 
 
 def test_damage_is_drawn_against_similarity():
-    windows = [Damage("encoder 0–2", 0.5, 0.3, 0.2, 0.4), Damage("encoder 1–3", 0.7, -0.1, -0.2, 0)]
-    figure = damage_scatter(windows, "mean CKA", "−0.90 (−1.00 to −0.50)")
+    windows = [
+        Damage("encoder 0–2", 0.5, 0.8, 0.3, 0.2, 0.45),
+        Damage("encoder 1–3", 0.7, 0.4, -0.1, -0.2, 0),
+    ]
+    figure = damage_scatter(windows, "mean CKA", 0.5, "−0.90 (−1.00 to −0.50)")
     assert figure.layout.title.text == "Rank correlation −0.90 (−1.00 to −0.50)"
-    (dots,) = figure.data
-    assert (list(dots.x), list(dots.y)) == ([0.5, 0.7], [0.3, -0.1])
-    assert "−0.100 (−0.200 to 0.000)" in dots.hovertext[1]
+    dots = trace(figure, "windows")
+    assert (list(dots.x), list(dots.y)) == ([0.5, 0.7], [0.8, 0.4])
+    assert list(dots.error_y.array) == pytest.approx([0.15, 0.1])
+    assert list(dots.error_y.arrayminus) == pytest.approx([0.1, 0.1])
     assert "encoder 1–3" in dots.hovertext[1]
-    assert damage_scatter(windows, "mean CKA", None).layout.title.text is None
+    assert "loss 0.400, −0.100 (−0.200 to 0.000)" in dots.hovertext[1]
+    assert set(trace(figure, "original: 0.500").y) == {0.5}
+    assert damage_scatter(windows, "mean CKA", 0.5, None).layout.title.text is None
 
 
 @pytest.fixture

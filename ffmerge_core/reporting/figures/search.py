@@ -48,10 +48,14 @@ class WindowPoint:
 
 @dataclass(frozen=True)
 class Damage:
-    """How alike a window's layers are, and the paired change of the loss by merging them."""
+    """How alike a window's layers are, and the loss after merging them.
+
+    change: of the loss, paired, with the ends of its interval.
+    """
 
     layers: str
     similarity: float
+    loss: float
     change: float
     low: float
     high: float
@@ -77,58 +81,62 @@ def window_chart(
         _draw_line(figure, mine, metric, places[method])
     if best is not None:
         _draw_best(figure, best, places[best.method])
-    wide = _is_wide([original, *(point.value for point in points)], metric)
-    _draw_reference(figure, original, metric, wide)
+    starts = [point.start for point in points]
+    ends = [min(starts) - 0.5, max(starts) + 0.5]
+    _draw_reference(figure, original, metric, ends)
     lay_out(figure, height=440)
     figure.update_layout(
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"t": 50},
         showlegend=True,
     )
-    starts = [point.start for point in points]
     figure.update_xaxes(
         title="first layer of the window",
         tickmode="linear" if max(starts) - min(starts) < 30 else "auto",
         dtick=1,
         zeroline=False,
-        range=[min(starts) - 0.5, max(starts) + 0.5],
+        range=ends,
     )
-    figure.update_yaxes(
-        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better"
-        + (" (logarithmic)" if wide else ""),
-        type="log" if wide else "linear",
-        tickformat=".0%" if metric.percent else None,
-        zeroline=False,
-    )
+    _score_axis(figure, [original, *(point.value for point in points)], metric)
     return figure
 
 
-def damage_scatter(windows: Sequence[Damage], of: str, correlation: str | None) -> go.Figure:
-    """The change of the loss against a window's similarity.
+def damage_scatter(
+    windows: Sequence[Damage], of: str, original: float, correlation: str | None
+) -> go.Figure:
+    """The loss after a merge against the window's similarity; dashed, the original's loss.
 
-    of: what is on the axis, such as "mean CKA". correlation: the rank correlation with its
-    interval, for the title; None where there is none.
+    of: what is on the axis, such as "mean CKA". The bars are of the paired change.
+    correlation: the rank correlation with its interval, for the title; None where there is none.
     """
     figure = go.Figure()
     figure.add_scatter(
         x=[window.similarity for window in windows],
-        y=[window.change for window in windows],
+        y=[window.loss for window in windows],
         error_y=_ends(windows, [window.change for window in windows]),
         mode="markers",
         marker={"color": BLUE, "size": 10, "line": EDGE},
+        name="windows",
         hovertext=[
             f"<b>{window.layers}</b><br>{of} {window.similarity:.2f}<br>loss "
-            f"{LOSS.change_text(window.change)} ({LOSS.change_text(window.low)} to "
-            f"{LOSS.change_text(window.high)})"
+            f"{LOSS.text(window.loss)}, {LOSS.change_text(window.change)} "
+            f"({LOSS.change_text(window.low)} to {LOSS.change_text(window.high)})"
             for window in windows
         ],
         hoverinfo="text",
-        showlegend=False,
     )
+    alike = [window.similarity for window in windows]
+    margin = 0.05 * (max(alike) - min(alike)) or 0.05
+    ends = [min(alike) - margin, max(alike) + margin]
+    _draw_reference(figure, original, LOSS, ends)
     title = f"Rank correlation {correlation}" if correlation else None
-    lay_out(figure, height=380, title=title)
-    figure.update_xaxes(title=f"{of} of the window's layers", zeroline=False)
-    figure.update_yaxes(title="change of the loss, lower is better", zerolinecolor=NEUTRAL)
+    lay_out(figure, height=400, title=title)
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        margin={"t": 80 if title else 50},
+    )
+    figure.update_xaxes(title=f"{of} of the window's layers", zeroline=False, range=ends)
+    _score_axis(figure, [original, *(window.loss for window in windows)], LOSS)
     return figure
 
 
@@ -212,18 +220,25 @@ def _draw_best(figure: go.Figure, best: WindowPoint, shift: float) -> None:
     )
 
 
-def _draw_reference(figure: go.Figure, original: float, metric: Metric, wide: bool) -> None:
-    figure.add_hline(y=original, line={"color": VERMILLION, "width": 1, "dash": "dash"})
-    figure.add_annotation(
-        text=f"original: {metric.text(original)}",
-        # On a logarithmic axis plotly takes a shape's value, but an annotation's logarithm.
-        y=math.log10(original) if wide else original,
-        x=1,
-        xref="paper",
-        xanchor="right",
-        yanchor="bottom" if metric.higher_is_better else "top",
-        showarrow=False,
+def _draw_reference(figure: go.Figure, original: float, metric: Metric, ends: list[float]) -> None:
+    """A dashed line that the legend names: written beside it, its name would cover points."""
+    figure.add_scatter(
+        x=ends,
+        y=[original] * len(ends),
+        mode="lines",
+        line={"color": VERMILLION, "width": 1, "dash": "dash"},
+        name=f"original: {metric.text(original)}",
+        hoverinfo="skip",
     )
+
+
+def _logarithmic(values: Sequence[float]) -> Trace:
+    """An axis that writes 1, 2 and 5 of each power of ten, in full."""
+    known = [value for value in values if value > 0 and np.isfinite(value)]
+    low, high = math.log10(min(known)), math.log10(max(known))
+    powers = range(math.floor(low) - 1, math.ceil(high) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _ends(points: Sequence[WindowPoint | Damage], values: Sequence[float]) -> Trace:
@@ -235,6 +250,17 @@ def _ends(points: Sequence[WindowPoint | Damage], values: Sequence[float]) -> Tr
         "thickness": 1,
         "width": 3,
     }
+
+
+def _score_axis(figure: go.Figure, values: Sequence[float], metric: Metric) -> None:
+    wide = _is_wide(values, metric)
+    figure.update_yaxes(
+        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better"
+        + (" (logarithmic)" if wide else ""),
+        tickformat=".0%" if metric.percent else None,
+        zeroline=False,
+        **(_logarithmic(values) if wide else {}),
+    )
 
 
 def _is_wide(values: Sequence[float], metric: Metric) -> bool:
