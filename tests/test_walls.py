@@ -14,6 +14,8 @@ PURE = (
     "tasks.metrics",
     "analysis.similarity",
     "analysis.alignment",
+    "analysis.clustering",
+    "analysis.prediction",
     "reporting.figures",
 )
 # A demo's training scripts are run, never imported: they stand on the whole package.

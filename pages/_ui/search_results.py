@@ -96,7 +96,7 @@ def chart(found: Found) -> None:
     st.plotly_chart(figure, key="search", config=NO_BAR)
     st.caption(
         "Bars: 95% bootstrap intervals over examples. The best is chosen by the validation loss. "
-        "Nearby windows with intervals this wide are as good as each other."
+        "Where bars overlap, the order of windows may be chance."
         if len(points) > 1
         else "The bar is a 95% bootstrap interval over examples."
     )
