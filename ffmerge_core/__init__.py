@@ -13,12 +13,14 @@ Names are loaded when first used, so importing this package costs nothing.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
     from ffmerge_core.compression.merging import apply
+    from ffmerge_core.compression.quantising import quantize
     from ffmerge_core.compression.recovery import recover
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.compression.search import search_windows
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
     from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
 
 __version__ = "0.1.0"
+
+# Where torchao is installed, transformers imports it, and torch logs notes to torchao's authors.
+logging.getLogger("torch.utils._pytree").addFilter(
+    lambda record: "is an Enum subclass" not in record.getMessage()
+)
 
 _HOME = {
     "Evaluation": "tasks.evaluation",
@@ -50,6 +57,7 @@ _HOME = {
     "calibrate": "analysis.features",
     "evaluate": "compression.running",
     "load": "models.loading",
+    "quantize": "compression.quantising",
     "recover": "compression.recovery",
     "run": "compression.running",
     "save": "models.checkpoint",
@@ -74,6 +82,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "load",
+    "quantize",
     "recover",
     "run",
     "save",

@@ -10,6 +10,7 @@ from ffmerge_core.analysis.features import Features
 from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.quantised import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,
     permute_neurons,
@@ -48,6 +49,7 @@ def apply(
         raise PlanError(
             "This model is already merged or reduced. Apply a plan to the original model."
         )
+    refuse_int8(model.model, model.sublayers, PlanError)
     plan.check(model.sublayers)
     if plan.needs_features:
         _check_features(model, plan, feats)

@@ -45,6 +45,11 @@ def recover(
     Raises `DataError` if the task has no training data, `PlanError` for impossible options.
     """
     recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank)
+    if model.quantized is not None:
+        raise PlanError(
+            f"The weights of this model are {model.quantized}, which cannot be trained. Recover "
+            "the model first, then quantise it."
+        )
     task = model.require_task()
     _check_task(task, seed)
     teacher = _teacher(recovery, original, task)

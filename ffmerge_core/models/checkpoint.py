@@ -1,6 +1,7 @@
 """Saving a merged or reduced model, and reading it back with the same FF sublayers tied.
 
-"compact" keeps one copy of each merged sublayer and is read by this package alone.
+"compact" keeps one copy of each merged sublayer and is read by this package alone; int8 weights
+stand in it as plain tensors.
 "portable" writes every copy out, so that plain transformers or timm read it; they have no
 place for FF sublayers that were dropped, factored or narrowed.
 """
@@ -12,6 +13,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -35,10 +37,12 @@ from ffmerge_core.models.folders import (
 )
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.placing import placed, size_on_disk
+from ffmerge_core.models.quantised import blank, lay_out_int8, read_int8, write_int8
 from ffmerge_core.models.record import RECORD, Layout, Record
 from ffmerge_core.models.reducing import lay_out
 from ffmerge_core.models.structure import (
     count_parameters,
+    plain_state,
     shared_copy,
     tie,
     untie,
@@ -86,6 +90,8 @@ def save(
         raise StorageError(f"layout is {layout!r}; it must be {' or '.join(get_args(Layout))}.")
     target = resolved(folder)
     record = _record(model, layout, recipe)
+    if layout == "portable":
+        _refuse_portable(model)
     with placed(target, RECORD, overwrite) as draft:
         report(0, _STEPS, "Writing the weights")
         n_parameters = _write(model, draft, layout)
@@ -128,8 +134,11 @@ def _open_compact(folder: Path, record: Record) -> Opened:
         sublayers = lay_out(module, family_of(module), sublayers, record.plan)
     for members in _groups(record, sublayers):
         tie(module, members)
+    if record.quantize is not None:
+        sublayers = lay_out_int8(module, family_of(module), sublayers, blank)
+    read = partial(load_model, strict=False) if record.quantize is None else read_int8
     try:
-        missing, unexpected = load_model(module, folder / _COMPACT_WEIGHTS, strict=False)
+        missing, unexpected = read(module, folder / _COMPACT_WEIGHTS)
     except (OSError, RuntimeError) as error:
         raise SourceError(f"The weights in {folder} do not fit {CONFIG}: {error}") from None
     refuse_gaps(folder, missing, unexpected)
@@ -140,10 +149,12 @@ def _record(model: LoadedModel, layout: Layout, recipe: Recipe | None) -> Record
     # A model that was saved before keeps saying where it came from at first.
     before = model.settings.get(RECORD)
     origin = Record.from_dict(before) if before else None
-    recipe = recipe or (origin.recipe if origin else None)
-    if recipe is not None and recipe.plan != model.plan:
+    if recipe is None and origin is not None and origin.recipe is not None:
+        # It may have been quantised since.
+        recipe = replace(origin.recipe, quantize=model.quantized)
+    if recipe is not None and (recipe.plan, recipe.quantize) != (model.plan, model.quantized):
         raise PlanError(
-            "The recipe has another plan than was applied to this model. Save it with its own."
+            "The recipe has another plan or quantisation than this model. Save it with its own."
         )
     libraries = ("torch", "transformers", "timm", "safetensors")
     return Record(
@@ -156,6 +167,7 @@ def _record(model: LoadedModel, layout: Layout, recipe: Recipe | None) -> Record
         recipe=recipe,
         versions={"python": platform.python_version()}
         | {library: version(library) for library in libraries},
+        quantize=model.quantized,
     )
 
 
@@ -201,8 +213,6 @@ def _check_equal(folder: Path, module: nn.Module, members: list[FFSublayer]) -> 
 
 def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     """Everything but the record. The number of parameters written."""
-    if layout == "portable":
-        _refuse_portable(model)
     module: Any = model.model
     settings = dict(model.settings)
     if hasattr(module, "config"):
@@ -221,12 +231,19 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     if layout == "compact":
         from safetensors.torch import save_model
 
-        save_model(module, str(draft / _COMPACT_WEIGHTS), {"format": "pt"})
+        write = save_model if model.quantized is None else write_int8
+        write(module, str(draft / _COMPACT_WEIGHTS), {"format": "pt"})
         return model.n_parameters
     return _write_portable(model, draft)
 
 
 def _refuse_portable(model: LoadedModel) -> None:
+    if model.quantized is not None:
+        raise SourceError(
+            f"A model whose weights are {model.quantized} is opened by torchao, which plain "
+            "transformers and timm do not bring. Save it in the compact layout, which is read "
+            "here, or save it as it was before."
+        )
     if model.plan is not None and not isinstance(model.plan, MergePlan | DropLayers):
         raise SourceError(
             f'A model reduced by method "{model.plan.method}" has FF sublayers that plain '
@@ -264,8 +281,8 @@ def _write_portable(model: LoadedModel, draft: Path) -> int:
 
 def _check_copy(model: LoadedModel, draft: Path, record: Record) -> None:
     """What a reader gets is what was in memory, or it is not kept."""
-    again = open_saved(draft, record).module.state_dict()
-    for name, tensor in model.model.state_dict().items():
+    again = plain_state(open_saved(draft, record).module)
+    for name, tensor in plain_state(model.model).items():
         if not torch.equal(again[name], tensor.to(again[name].dtype)):
             raise StorageError(
                 f"{name} reads back with other values than the model in memory has, so the copy "

@@ -14,6 +14,7 @@ from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Curve, Plan
+from ffmerge_core.plan.recipe import Quantization
 from ffmerge_core.tasks.task import Task
 
 
@@ -25,6 +26,7 @@ class LoadedModel:
     plan: what was done to it since, or None. curve: of its recovery after that, or None.
     tokenizer: a transformers tokenizer, for text.
     data: what `load` was told to measure it on, as a recipe writes it; None for the source's own.
+    quantized: how the weights of the blocks are kept, if not as floating-point numbers.
     settings: JSON files that go with the weights, by name: how to build or feed the model,
         where the module itself does not say.
     """
@@ -40,6 +42,7 @@ class LoadedModel:
     data: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curve: Curve | None = None
+    quantized: Quantization | None = None
 
     @cached_property
     def n_parameters(self) -> int:

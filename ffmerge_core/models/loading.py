@@ -62,7 +62,10 @@ def load(
     family = family_of(module)
     sublayers = family.find(module) if opened.sublayers is None else opened.sublayers
     report(2, _STEPS, "Proving the FF sublayers")
-    prove(module, sublayers, family.example(module))
+    quantized = record.quantize if record else None
+    if quantized is None:
+        # int8 weights are never merged again, which is what the proof is for.
+        prove(module, sublayers, family.example(module))
     report(3, _STEPS, "Fitting the data")
     if task is None and record is not None:
         task = _recorded_data(record)
@@ -77,6 +80,7 @@ def load(
         tokenizer=opened.tokenizer,
         data=data_name(task),
         settings=opened.settings,
+        quantized=quantized,
     )
     loaded = replace(loaded, task=choose_task(loaded, task, fidelity=fidelity, report=report))
     report(_STEPS, _STEPS, "Ready")

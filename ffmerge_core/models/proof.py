@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ffmerge_core.errors import ProofError
 from ffmerge_core.models.families import ACTIVATIONS
+from ffmerge_core.models.quantised import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,
     names_by_role,
@@ -32,6 +33,7 @@ _CLEARLY = 1e-2
 
 def prove(model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch) -> None:
     """Raise `ProofError` naming the first sublayer that is not what it is declared to be."""
+    refuse_int8(model, sublayers, ProofError)
     probe = shared_copy(model).eval()
     real = _record(probe, sublayers, batch)
     generator = torch.Generator().manual_seed(0)

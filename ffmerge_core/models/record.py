@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.folders import read_json
 from ffmerge_core.plan import Plan, Recipe, plan_from_dict
+from ffmerge_core.plan.recipe import Quantization
 
 Layout = Literal["compact", "portable"]
 
@@ -22,7 +23,7 @@ class Record:
     """What was done to which model.
 
     source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
-    once tied. versions: of the libraries that wrote it.
+    once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
     """
 
     layout: Layout
@@ -33,6 +34,7 @@ class Record:
     n_parameters: int
     recipe: Recipe | None
     versions: Mapping[str, str]
+    quantize: Quantization | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -50,6 +52,8 @@ class Record:
             raise ValueError(f"format {found!r} was found, and this version reads {_FORMAT}")
         if values["layout"] not in get_args(Layout):
             raise ValueError(f"the layout {values['layout']!r} is not known")
+        if values.get("quantize") not in (None, *get_args(Quantization)):
+            raise ValueError(f"weights kept as {values['quantize']!r} are not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
         values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None

@@ -95,16 +95,41 @@ def count_parameters(model: nn.Module) -> int:
 
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of memory that the parameters take, a tied one counted once. Not a file size."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return sum(
+        part.numel() * part.element_size()
+        for parameter in model.parameters()
+        for part in parts(parameter).values()
+    )
+
+
+def is_int8(tensor: Tensor) -> bool:
+    """Whether it is a quantised weight (`models.quantised`)."""
+    return hasattr(tensor, "qdata")
+
+
+def parts(tensor: Tensor) -> dict[str, Tensor]:
+    """The plain tensors that one is made of, by what their names end in: itself, or int8's two."""
+    if not is_int8(tensor):
+        return {"": tensor}
+    return {f".{name}": getattr(tensor, name) for name in ("qdata", "scale")}
+
+
+def plain_state(model: nn.Module) -> Weights:
+    """The state of a model by name, each quantised weight as its parts."""
+    return {
+        name + part: plain
+        for name, tensor in model.state_dict().items()
+        for part, plain in parts(tensor).items()
+    }
 
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of the state: equal weights, equal fingerprint."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(plain_state(model).items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         flat = tensor.detach().contiguous().cpu().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

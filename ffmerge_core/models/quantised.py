@@ -1,0 +1,156 @@
+"""Weights kept as int8: where they go in a model, and what they are made of.
+
+A quantised weight is torchao's Int8Tensor: `qdata` (int8, of the weight's shape) times
+`scale` (float32, (rows, 1)). Where a plain tensor is called "….weight", its two parts are
+called "….weight.qdata" and "….weight.scale".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffmerge_core.errors import FFMergeError
+from ffmerge_core.models.families import Family
+from ffmerge_core.models.structure import is_int8, parts, weights_by_role
+from ffmerge_core.models.sublayers import FFSublayer
+
+
+def lay_out_int8(
+    module: nn.Module,
+    family: Family,
+    sublayers: Sequence[FFSublayer],
+    make: Callable[[Tensor], nn.Parameter],
+) -> tuple[FFSublayer, ...]:
+    """Put int8 weights into the blocks of `module`, in place; the FF sublayers as they lie then.
+
+    make: a weight (rows, columns) → its int8 parameter; called once for each weight, so tied
+    weights stay one object. Every Linear outside embeddings and head is changed, and every
+    Conv1D becomes a Linear: torchao knows those alone.
+    """
+    made: dict[int, tuple[Tensor, nn.Parameter]] = {}
+    for path in _matrices(module, family):
+        matrix: Any = module.get_submodule(path)
+        weight, transposed = matrix.weight, not isinstance(matrix, nn.Linear)
+        if id(weight) not in made:
+            plain = weight.detach()
+            # With the old weight beside it, no other can take its id while this runs.
+            made[id(weight)] = weight, make(plain.T.contiguous() if transposed else plain)
+        if transposed:
+            matrix = _linear(matrix)
+            module.set_submodule(path, matrix)
+        matrix.weight = made[id(weight)][1]
+    return tuple(replace(sublayer, transposed=False) for sublayer in sublayers)
+
+
+def rounded(weight: Tensor) -> nn.Parameter:
+    """A weight (rows, columns) as int8: symmetric, one scale a row, rounded to the nearest."""
+    from torchao.quantization import Int8Tensor, PerRow
+
+    made = Int8Tensor.from_hp(weight, granularity=PerRow())
+    return _parameter(made.qdata, made.scale, weight.dtype)
+
+
+def blank(weight: Tensor) -> nn.Parameter:
+    """An int8 parameter for a weight's shape, to be read into."""
+    rows, columns = weight.shape
+    data = torch.empty(rows, columns, dtype=torch.int8, device=weight.device)
+    scale = torch.empty(rows, 1, dtype=torch.float32, device=weight.device)
+    return _parameter(data, scale, weight.dtype)
+
+
+def int8_bytes(module: nn.Module) -> int:
+    """Bytes of the int8 weights with their scales, a tied one counted once."""
+    return sum(
+        part.numel() * part.element_size()
+        for parameter in module.parameters()
+        if is_int8(parameter)
+        for part in parts(parameter).values()
+    )
+
+
+def write_int8(module: nn.Module, path: str | Path, metadata: Mapping[str, str]) -> None:
+    """A model with int8 weights as a safetensors file of plain tensors, a tied one once."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.contiguous() for name, tensor in _once_each(module).items()}
+    save_file(tensors, path, dict(metadata))
+
+
+def read_int8(module: nn.Module, path: str | Path) -> tuple[set[str], set[str]]:
+    """Fill a laid-out module; the names that the file lacks, and those that the model does.
+
+    RuntimeError if a tensor has another shape or kind, as torch has it.
+    """
+    from safetensors.torch import load_file
+
+    found, wanted = load_file(path), _once_each(module)
+    for name in wanted.keys() & found.keys():
+        tensor, read = wanted[name], found[name]
+        if (read.shape, read.is_floating_point()) != (tensor.shape, tensor.is_floating_point()):
+            raise RuntimeError(
+                f"{name} is {read.dtype} of shape {tuple(read.shape)}; {tensor.dtype} of shape "
+                f"{tuple(tensor.shape)} was expected."
+            )
+        tensor.copy_(read)
+    return wanted.keys() - found.keys(), found.keys() - wanted.keys()
+
+
+def refuse_int8(
+    module: nn.Module, sublayers: Sequence[FFSublayer], error: type[FFMergeError]
+) -> None:
+    """Raise `error`, naming the first FF sublayer whose weights are int8, if there is one."""
+    for sublayer in sublayers:
+        if any(is_int8(tensor) for tensor in weights_by_role(module, sublayer).values()):
+            raise error(
+                f"The weights of {sublayer.name} are int8, which can be neither permuted nor "
+                "averaged. Start from the model before it was quantised, and quantise what comes "
+                "of it."
+            )
+
+
+def _matrices(module: nn.Module, family: Family) -> list[str]:
+    """Paths of the matrices of the blocks, in the module's order."""
+    outside = (*family.embeddings, *family.head)
+    return [
+        path
+        for path, part in module.named_modules()
+        if (type(part) is nn.Linear or type(part).__name__ == "Conv1D")
+        and not any(path == prefix or path.startswith(f"{prefix}.") for prefix in outside)
+    ]
+
+
+def _once_each(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a model by name: a tied tensor once, by its first name, int8 by its parts.
+
+    They are the model's own tensors: what is copied into them is in the model.
+    """
+    kept = module.state_dict().keys()
+    owned = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {
+        name + part: tensor.detach()
+        for name, owner in owned.items()
+        if name in kept
+        for part, tensor in parts(owner).items()
+    }
+
+
+def _linear(conv: Any) -> nn.Linear:
+    """The Linear that computes what transformers' Conv1D does; it has no weight of its own yet."""
+    rows, columns = conv.weight.shape
+    made = nn.Linear(rows, columns, bias=False, device="meta")
+    made.bias = conv.bias
+    return made.train(conv.training)
+
+
+def _parameter(data: Tensor, scale: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    from torchao.quantization import Int8Tensor
+
+    # Without a zero point: the rounding is symmetric.
+    made = Int8Tensor(data, scale, [1, data.shape[1]], dtype)
+    return nn.Parameter(made, requires_grad=False)
