@@ -12,14 +12,38 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError, ProofError, StorageError
+from ffmerge_core.plan import CurvePoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STATE = "recovery.json"
 _TENSORS = "recovery-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Underway:
+    """How far a recovery is, by its last checkpoint: `step` of `asked`, its curve so far."""
+
+    step: int
+    asked: int
+    points: tuple[CurvePoint, ...]
+
+
+def underway(folder: Path) -> Underway | None:
+    """What the checkpoint in a folder says, without its tensors; None if none can be read."""
+    try:
+        state = json.loads((folder / _STATE).read_text("utf-8"))
+        return Underway(
+            step=state["step"],
+            asked=state["identity"]["settings"]["steps"],
+            points=tuple(CurvePoint(**point) for point in state["points"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 @dataclass(frozen=True)

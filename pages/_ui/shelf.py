@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ffmerge_core.errors import DataError, PlanError
@@ -195,8 +196,11 @@ class Shelf:
         )
         return self.answers.put(question, Answer(matrix, feats.n_tokens, feats.shortfall))
 
-    def replay(self, recipe: Recipe, report: Report) -> fm.RunResult:
-        """Carry out a recipe with what is on the shelf, and put there what it made."""
+    def replay(self, recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
+        """Carry out a recipe with what is on the shelf, and put there what it made.
+
+        folder: for a recovery's checkpoints.
+        """
         import ffmerge_core as fm
 
         opened = Opened.of(recipe)
@@ -207,6 +211,7 @@ class Shelf:
             model=self.models.get(opened),
             feats=self.features.get(key),
             before=self.scores.get((opened, "validation")),
+            folder=folder,
         )
         self.models.put(opened, result.original)
         self.scores.put((opened, "validation"), result.before)

@@ -5,6 +5,7 @@ from ffmerge_core.reporting.figures.compare import RunPoint, compare_chart, pare
 from ffmerge_core.reporting.figures.heatmap import similarity_heatmap
 from ffmerge_core.reporting.figures.matching import alignment_bars, matching_figure
 from ffmerge_core.reporting.figures.probabilities import probability_bars
+from ffmerge_core.reporting.figures.recovery import recovery_chart
 from ffmerge_core.reporting.figures.search import (
     Damage,
     WindowPoint,
@@ -26,6 +27,7 @@ __all__ = [
     "matching_figure",
     "pareto_front",
     "probability_bars",
+    "recovery_chart",
     "similarity_heatmap",
     "to_html",
     "window_chart",

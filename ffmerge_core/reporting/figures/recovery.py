@@ -1,0 +1,117 @@
+"""How a recovery went: losses and the metric by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ffmerge_core.plan import CurvePoint
+from ffmerge_core.reporting.figures.compare import EDGE
+from ffmerge_core.reporting.figures.style import BLUE, GREEN, NEUTRAL, ORANGE, VERMILLION, lay_out
+from ffmerge_core.tasks.metrics import Metric, metric
+
+LOSS = metric("loss")
+
+
+def recovery_chart(
+    points: Sequence[CurvePoint],
+    metric: Metric,
+    steps: int,
+    best_step: int | None = None,
+    original: float | None = None,
+) -> go.Figure:
+    """Training and validation loss, and below them the metric on validation.
+
+    steps: where the axis ends. best_step: marked, None while it is not known.
+    original: the untouched model's value of the metric, dashed.
+    """
+    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
+    _draw(figure, 1, points, "training loss", ORANGE, lambda p: p.training_loss, LOSS)
+    _draw(figure, 1, points, "validation loss", BLUE, lambda p: p.loss, LOSS)
+    _draw(figure, 2, points, f"validation {metric.name}", GREEN, lambda p: p.value, metric)
+    best = next((point for point in points if point.step == best_step), None)
+    if best is not None:
+        _mark(figure, best, metric)
+    if original is not None:
+        figure.add_hline(
+            y=original,
+            row=2,
+            line={"color": VERMILLION, "width": 1, "dash": "dash"},
+            annotation={
+                "text": f"original: {metric.text(original)}",
+                "x": 0,
+                "xanchor": "left",
+                "yanchor": "bottom",
+            },
+        )
+    lay_out(figure, height=480)
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        margin={"t": 50},
+        showlegend=True,
+    )
+    margin = 0.02 * steps
+    figure.update_xaxes(range=[-margin, steps + margin], zeroline=False)
+    figure.update_xaxes(title="step", row=2)
+    figure.update_yaxes(title="loss, lower is better", zeroline=False, row=1)
+    figure.update_yaxes(
+        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
+        tickformat=".1%" if metric.percent else None,
+        zeroline=False,
+        row=2,
+    )
+    return figure
+
+
+def _draw(
+    figure: go.Figure,
+    row: int,
+    points: Sequence[CurvePoint],
+    name: str,
+    colour: str,
+    of: Callable[[CurvePoint], float | None],
+    said: Metric,
+) -> None:
+    # What is not finite has no place on an axis: the line ends before it.
+    known = [
+        (point.step, value)
+        for point in points
+        if (value := of(point)) is not None and math.isfinite(value)
+    ]
+    figure.add_scatter(
+        x=[step for step, _ in known],
+        y=[value for _, value in known],
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 2},
+        marker={"size": 7},
+        hovertext=[f"<b>step {step}</b><br>{name} {said.text(value)}" for step, value in known],
+        hoverinfo="text",
+        row=row,
+        col=1,
+    )
+
+
+def _mark(figure: go.Figure, best: CurvePoint, metric: Metric) -> None:
+    for row, value in ((1, best.loss), (2, best.value)):
+        if not math.isfinite(value):
+            continue
+        figure.add_scatter(
+            x=[best.step],
+            y=[value],
+            mode="markers",
+            name="kept",
+            showlegend=row == 1,
+            marker={"color": VERMILLION, "symbol": "star", "size": 15, "line": EDGE},
+            hovertext=[
+                f"<b>step {best.step}, kept</b><br>validation loss {LOSS.text(best.loss)}<br>"
+                f"{metric.name} {metric.text(best.value)}"
+            ],
+            hoverinfo="text",
+            row=row,
+            col=1,
+        )
+    figure.add_vline(x=best.step, line={"color": NEUTRAL, "width": 1, "dash": "dot"})

@@ -1,0 +1,64 @@
+import math
+
+import pytest
+
+from ffmerge_core.plan import CurvePoint
+from ffmerge_core.reporting.figures import recovery_chart
+from ffmerge_core.reporting.figures.style import VERMILLION
+from ffmerge_core.tasks.metrics import metric
+
+ACCURACY, PERPLEXITY = metric("accuracy"), metric("perplexity")
+POINTS = (
+    CurvePoint(0, None, 0.9, 0.80),
+    CurvePoint(5, 0.7, 0.4, 0.95),
+    CurvePoint(10, 0.3, 0.5, 0.94),
+)
+
+
+def trace(figure, name):
+    return next(trace for trace in figure.data if trace.name == name)
+
+
+def test_losses_stand_above_the_metric_over_the_same_steps():
+    figure = recovery_chart(POINTS, ACCURACY, steps=20)
+    training, loss, value = (
+        trace(figure, name) for name in ("training loss", "validation loss", "validation accuracy")
+    )
+    assert (list(training.x), list(training.y)) == ([5, 10], [0.7, 0.3])
+    assert (list(loss.x), list(loss.y)) == ([0, 5, 10], [0.9, 0.4, 0.5])
+    assert list(value.y) == [0.80, 0.95, 0.94]
+    assert training.yaxis == loss.yaxis != value.yaxis
+    assert figure.layout.xaxis.range[1] > 20, "the axis ends where the steps do"
+    assert "95.0%" in value.hovertext[1]
+    assert "step 5" in value.hovertext[1]
+
+
+def test_the_best_step_is_marked_in_both_panels_and_only_when_it_is_known():
+    kept = [t for t in recovery_chart(POINTS, ACCURACY, 20, best_step=5).data if t.name == "kept"]
+    assert [(*mark.x, *mark.y) for mark in kept] == [(5, 0.4), (5, 0.95)]
+    assert [mark.showlegend for mark in kept] == [True, False]
+    assert all(mark.marker.color == VERMILLION for mark in kept)
+    assert "kept" not in [trace.name for trace in recovery_chart(POINTS, ACCURACY, 20).data]
+
+
+def test_the_original_is_a_line_across_the_metric():
+    figure = recovery_chart(POINTS, ACCURACY, 20, original=0.97)
+    (line,) = figure.layout.shapes
+    assert (line.y0, line.y1, line.yref) == (0.97, 0.97, "y2")
+    assert figure.layout.annotations[0].text == "original: 97.0%"
+
+
+@pytest.mark.parametrize("worst", [math.inf, math.nan])
+def test_what_is_not_finite_is_left_out(worst):
+    points = (*POINTS[:1], CurvePoint(5, worst, worst, worst))
+    figure = recovery_chart(points, PERPLEXITY, 20, best_step=5)
+    assert list(trace(figure, "validation loss").x) == [0]
+    assert list(trace(figure, "training loss").x) == []
+    assert "kept" not in [trace.name for trace in figure.data]
+
+
+def test_before_the_first_score_there_are_axes():
+    figure = recovery_chart((), ACCURACY, 20)
+    assert [len(trace.x) for trace in figure.data] == [0, 0, 0]
+    assert figure.layout.yaxis2.title.text == "accuracy, higher is better"
+    assert recovery_chart((), PERPLEXITY, 20).layout.yaxis2.title.text.endswith("lower is better")
