@@ -22,9 +22,14 @@ def app(page: Page, serve: Callable[[Path], str]) -> Page:
     return page
 
 
+def open_demo(page: Page, name: str) -> None:
+    """Choose a demo on the Model page, and see that it is open."""
+    page.locator(f".st-key-open-{name} button").first.click()
+    expect(page.get_by_text(f"demo:{name}").first).to_be_visible()
+
+
 def test_the_whole_journey_of_a_language_model(app: Page) -> None:
-    app.locator(".st-key-open-gpt2-code button").first.click()
-    expect(app.get_by_text("2,674,432").first).to_be_visible()
+    open_demo(app, "gpt2-code")
     expect(app.get_by_text("decoder.11").first).to_be_attached()
     visit(app, "Similarity")
     drag(app, 4, 7, stack="decoder")
@@ -52,8 +57,7 @@ def test_the_whole_journey_of_a_language_model(app: Page) -> None:
 
 
 def test_the_whole_journey_of_a_translator(app: Page) -> None:
-    app.locator(".st-key-open-marian-en-fr button").first.click()
-    expect(app.get_by_text("2,096,640").first).to_be_visible()
+    open_demo(app, "marian-en-fr")
     visit(app, "Similarity")
     drag(app, 2, 4, stack="encoder", n_layers=6)
     add_group(app, "encoder 2–4")
@@ -68,7 +72,7 @@ def test_the_whole_journey_of_a_translator(app: Page) -> None:
     expect(app.get_by_text("Reference").first).to_be_visible()
 
     app.get_by_role("tab", name="Your own sentence").click()
-    app.get_by_label("Sentence", exact=True).last.fill("The boat costs 12 euros.")
+    app.get_by_role("textbox", name="Sentence").fill("The boat costs 12 euros.")
     app.get_by_role("button", name="Translate").click()
     expect(app.get_by_text("12 euros.").last).to_be_visible(timeout=FIRST_JOB)
 
@@ -88,32 +92,35 @@ def test_groups_stay_with_the_model_they_were_picked_on(app: Page) -> None:
     drag(app, 8, 9)
     add_group(app, "encoder 8–9")
     visit(app, "Model")
-    app.locator(".st-key-open-gpt2-code button").first.click()
-    expect(app.get_by_text("2,674,432").first).to_be_visible()
+    open_demo(app, "gpt2-code")
     visit(app, "Similarity")
     expect(draft(app)).to_have_count(0)
     expect(app.get_by_text("No group yet.")).to_be_visible()
     visit(app, "Model")
-    app.locator(".st-key-open-vit-digits button").first.click()
-    expect(app.get_by_text("602,058").first).to_be_visible()
+    open_demo(app, "vit-digits")
     visit(app, "Similarity")
     expect(app.get_by_text("1 · encoder 8–9 · 2 layers")).to_be_visible()
 
 
+def measure_on(page: Page, file: Path) -> None:
+    """Upload a file, and ask for it once the page has taken it in."""
+    page.locator("input[type=file]").first.set_input_files(file)
+    expect(page.get_by_test_id("stFileUploader").get_by_text(file.name)).to_be_visible()
+    page.wait_for_timeout(2_000)
+    page.get_by_role("button", name="Measure on this").click()
+
+
 def test_a_text_of_ones_own_and_bad_data(app: Page, tmp_path: Path) -> None:
-    app.locator(".st-key-open-gpt2-code button").first.click()
-    expect(app.get_by_text("2,674,432").first).to_be_visible()
+    open_demo(app, "gpt2-code")
     app.get_by_text("Your own data, another model, or a recipe").click()
     bad = tmp_path / "notes.txt"
     bad.write_bytes(b"fine\n\xff\xfe broken\n")
-    app.locator("input[type=file]").first.set_input_files(bad)
-    app.get_by_role("button", name="Measure on this").click()
+    measure_on(app, bad)
     expect(app.get_by_text(re.compile("line 2"))).to_be_visible(timeout=FIRST_JOB)
     expect(app.get_by_text("2,674,432").first).to_be_visible()
 
     good = tmp_path / "code.py"
     good.write_text("\n\n".join(f"def f{n}(x):\n    return x + {n}" for n in range(400)))
-    app.locator("input[type=file]").first.set_input_files(good)
-    app.get_by_role("button", name="Measure on this").click()
-    expect(app.get_by_text(re.compile(r"code\.py")).first).to_be_visible(timeout=FIRST_JOB)
+    measure_on(app, good)
+    expect(app.get_by_text("measured on code.py")).to_be_visible(timeout=FIRST_JOB)
     expect(app.get_by_text(re.compile("Validation perplexity")).first).to_be_visible()
