@@ -81,7 +81,7 @@ def test_the_whole_journey_of_a_translator(app: Page) -> None:
     with app.expect_download() as saved:
         app.get_by_role("button", name="Zip").click()
     names = zipfile.ZipFile(io.BytesIO(Path(saved.value.path()).read_bytes())).namelist()
-    assert {name.rsplit("/", 1)[-1] for name in names} >= {"model.safetensors", "ffmerge.json"}
+    assert {name.rsplit("/", 1)[-1] for name in names} >= {"merged.safetensors", "ffmerge.json"}
 
     visit(app, "Compare")
     expect(points(app)).to_have_count(2)
