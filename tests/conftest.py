@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +68,13 @@ def noise_task(n: int = 60) -> fm.ImageClassification:
         mean=(0.5,),
         std=(0.3,),
     )
+
+
+def determined(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe determines of a run's record: all but how the machine fared."""
+    kept = {name: value for name, value in record.items() if name not in ("latency", "memory")}
+    assert len(kept) == len(record) - 2
+    return json.loads(json.dumps(kept))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ffmerge_core.plan import Anchor, Method
+from ffmerge_core.plan.recipe import Quantization
 
 # Those of analysis.features and models.checkpoint, which import torch; a test holds them equal.
 Of = Literal["output", "pre", "attention", "aligned"]
@@ -71,6 +72,10 @@ RecipeOption = Annotated[
 ]
 WrittenRecipeOption = Annotated[
     Path | None, typer.Option("--recipe", metavar="FILE", help="Write what was done to this file.")
+]
+QuantizeOption = Annotated[
+    Quantization | None,
+    typer.Option("--quantize", help="Keep FF and attention weights as int8 after the merge."),
 ]
 ExportOption = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Save the merged model here.")

@@ -25,6 +25,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "tokens": int,
     "seed": int,
     "recovery": (dict, type(None)),
+    "quantize": (str, type(None)),
     "revision": (str, type(None)),
     "data_revision": (str, type(None)),
     "python": (str, type(None)),

@@ -61,7 +61,7 @@ def before_and_after(result: Record) -> Rows:
             f"−{count(saved)} (−{100 * share:.1f}%)",
         ),
         (
-            "Memory of the weights",
+            "Memory of the weights" + (", part of them int8" if result.get("quantized") else ""),
             megabytes(original["weight_bytes"]),
             megabytes(merged["weight_bytes"]),
             f"−{megabytes(lighter)}",
@@ -70,6 +70,18 @@ def before_and_after(result: Record) -> Rows:
     for split in result["difference"]:
         rows += _split_rows(result, split)
     return rows
+
+
+def latency_text(result: Record) -> str:
+    """What a batch takes before and after, in a sentence; empty of a run stored without it."""
+    if not (latency := result.get("latency")):
+        return ""
+    before, after = latency["original"], latency["merged"]
+    return (
+        f"A batch took {1e3 * before['seconds']:.1f} ms before and {1e3 * after['seconds']:.1f} ms "
+        f"after: {before['per_second']:,.0f} and {after['per_second']:,.0f} {after['unit']} a "
+        "second on this machine."
+    )
 
 
 def _split_rows(result: Record, split: str) -> Rows:

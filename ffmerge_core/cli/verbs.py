@@ -23,6 +23,7 @@ from ffmerge_core.cli.options import (
     Of,
     OutOption,
     OverwriteOption,
+    QuantizeOption,
     RecipeArgument,
     RecipeOption,
     Scored,
@@ -206,6 +207,7 @@ def merge(
     seed: SeedOption = 0,
     data: DataOption = None,
     fidelity: FidelityOption = False,
+    quantize: QuantizeOption = None,
     recipe: WrittenRecipeOption = None,
     export: ExportOption = None,
     layout: LayoutOption = "compact",
@@ -219,9 +221,10 @@ def merge(
         names = [sublayer.name for sublayer in model.sublayers]
         plan = MergePlan(groups_of(group, names), method=method, anchor=anchor)
         plan.check(model.sublayers)
-        wanted = pinned(
-            Recipe(model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed), model
+        wanted = Recipe(
+            model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed, quantize=quantize
         )
+        wanted = pinned(wanted, model)
         if recipe is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(recipe, wanted)

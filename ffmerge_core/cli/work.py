@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.cli.options import Layout
-from ffmerge_core.cli.tables import before_and_after, count, megabytes
+from ffmerge_core.cli.tables import before_and_after, count, latency_text, megabytes
 from ffmerge_core.cli.terminal import note, say, say_json, say_table, write_text
 from ffmerge_core.errors import DataError
 from ffmerge_core.plan import plan_in_words
@@ -54,7 +54,7 @@ def carry_out(
     return record(
         store,
         recipe,
-        plan_in_words(recipe.plan),
+        plan_in_words(recipe.plan) + (f", {recipe.quantize}" if recipe.quantize else ""),
         lambda recipe, report: fm.run(recipe, report, model=model),
         report,
     )
@@ -125,6 +125,9 @@ def show_run(store: RunStore, id: str, sizes: Mapping[str, Any] | None, *, as_js
         if sizes is not None:
             say()
             say_exported(sizes)
+        # Beside the table: it says how busy this machine was, too.
+        if line := latency_text(run.result or {}):
+            note(line)
     note(f"Kept in the run history as “{run.name}”: {store.path}")
     if store.notice:
         note(store.notice)

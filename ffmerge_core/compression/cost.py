@@ -1,33 +1,63 @@
-"""What a piece of work cost: seconds by step and the process's peak memory."""
+"""What a piece of work cost, seconds and peak memory by step; what running a model costs."""
 
 from __future__ import annotations
 
 import os
 import platform
+import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.task import Batch, Task, eval_mode
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SAMPLE_SECONDS = 0.02
-_LIBRARIES = ("torch", "transformers", "timm", "numpy", "scipy")
+_LIBRARIES = ("torch", "torchao", "transformers", "timm", "numpy", "scipy")
+_ROUNDS = 9
+_ENOUGH_SECONDS = 1.0
 
 
 class Cost:
-    """Filled while work runs. seconds: by step. peak_memory: bytes, of the whole process."""
+    """Filled while work runs.
+
+    seconds: by step. memory: by step, the peak in bytes, of the whole process; peak_memory:
+    that of all the work.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.memory: dict[str, int] = {}
         self.peak_memory = 0
+        self._step: str | None = None
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        """Steps follow one another; one that comes again adds to what it took."""
+        start, self._step = time.perf_counter(), name
+        self.sample()
         try:
             yield
         finally:
+            self.sample()
+            self._step = None
             self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - start
+
+    def sample(self) -> None:
+        """Look at the memory now."""
+        import psutil
+
+        now, step = psutil.Process(os.getpid()).memory_info().rss, self._step
+        self.peak_memory = max(self.peak_memory, now)
+        if step is not None:
+            self.memory[step] = max(self.memory.get(step, 0), now)
 
 
 @contextmanager
@@ -36,15 +66,12 @@ def measured() -> Iterator[Cost]:
 
     Resident memory is the process's: model, libraries and interface included.
     """
-    import psutil
-
-    cost, process, done = Cost(), psutil.Process(os.getpid()), threading.Event()
+    cost, done = Cost(), threading.Event()
 
     def sample() -> None:
-        while True:
-            cost.peak_memory = max(cost.peak_memory, process.memory_info().rss)
-            if done.wait(_SAMPLE_SECONDS):
-                return
+        cost.sample()
+        while not done.wait(_SAMPLE_SECONDS):
+            cost.sample()
 
     sampler = threading.Thread(target=sample, name="memory", daemon=True)
     sampler.start()
@@ -53,6 +80,55 @@ def measured() -> Iterator[Cost]:
     finally:
         done.set()
         sampler.join()
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What a forward pass of one batch takes. seconds: the median. per_second: of `unit`.
+
+    unit: "tokens", padding left out, or what the task calls its examples.
+    """
+
+    seconds: float
+    per_second: float
+    unit: str
+
+
+def latencies(
+    models: Sequence[nn.Module], task: Task, report: Report = silent
+) -> tuple[Latency, ...]:
+    """Each model's, on the first batch of the validation split.
+
+    They take turns, so that what else the machine does falls on all of them alike: on a busy
+    one compare them with each other alone. A pass of each is not counted; then up to 9 are, as
+    long as all together take about a second.
+    """
+    import torch
+
+    batch = next(iter(task.inputs("validation")))
+    n, unit = _amount(batch, task)
+    taken: list[list[float]] = [[] for _ in models]
+    start = time.perf_counter()
+    for done in range(1 + _ROUNDS):
+        if done > 1 and time.perf_counter() - start > _ENOUGH_SECONDS:
+            break
+        report(done, 1 + _ROUNDS, "passes of one batch", None)
+        for model, seconds in zip(models, taken, strict=True):
+            with eval_mode(model), torch.inference_mode():
+                begun = time.perf_counter()
+                batch.run(model)
+                seconds.append(time.perf_counter() - begun)
+    report(1 + _ROUNDS, 1 + _ROUNDS, "passes of one batch", None)
+    medians = [statistics.median(seconds[1:]) for seconds in taken]
+    return tuple(Latency(median, n / median, unit) for median in medians)
+
+
+def _amount(batch: Batch, task: Task) -> tuple[int, str]:
+    """How much is in a batch: real tokens of all stacks, or examples."""
+    if batch.masks:
+        return sum(int(mask.sum()) for mask in batch.masks.values()), "tokens"
+    first = next(iter((*batch.args, *batch.kwargs.values())))
+    return len(first), task.examples
 
 
 def versions() -> dict[str, str]:

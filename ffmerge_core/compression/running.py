@@ -1,4 +1,4 @@
-"""From a recipe to its numbers: load, calibrate, merge, recover, evaluate."""
+"""From a recipe to its numbers: load, calibrate, merge, recover, quantise, evaluate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ffmerge_core.analysis.features import Features, calibrate
-from ffmerge_core.compression.cost import measured, versions
+from ffmerge_core.compression.cost import Latency, latencies, measured, versions
 from ffmerge_core.compression.merging import AlignedPair, aligned_pairs, apply
+from ffmerge_core.compression.quantising import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.loading import load
+from ffmerge_core.models.quantised import int8_bytes
 from ffmerge_core.plan import Curve, Recipe
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import Evaluation
@@ -27,6 +29,7 @@ _STEPS = (
     "Evaluating the original",
     "Recovering",
     "Evaluating the merge",
+    "Timing both",
 )
 
 
@@ -34,8 +37,9 @@ _STEPS = (
 class RunResult:
     """What a recipe gave. before, after: the original and the merged model on validation.
 
-    feats: what the plan was carried out by, if it needs features. seconds: by step.
-    peak_memory: bytes, of the whole process.
+    feats: what the plan was carried out by, if it needs features. latency: of "original" and
+    "merged", taken in turns. seconds, memory: by step; memory is the peak, of the whole process,
+    in bytes. peak_memory: that of all steps.
     """
 
     recipe: Recipe
@@ -44,7 +48,9 @@ class RunResult:
     before: Evaluation
     after: Evaluation
     feats: Features | None
+    latency: dict[str, Latency]
     seconds: dict[str, float]
+    memory: dict[str, int]
     peak_memory: int
     versions: dict[str, str]
 
@@ -59,7 +65,11 @@ class RunResult:
         return aligned_pairs(self.recipe.plan, self.feats) if self.feats else ()
 
     def record(self) -> dict[str, Any]:
-        """The result as the run history stores it: JSON values only."""
+        """The result as the run history stores it: JSON values only.
+
+        quantized: bytes of what is int8, scales included; None where nothing is. All but
+        `latency` and `memory` follow from the recipe.
+        """
         record = scores_record(self.before, self.after)
         for side, model in (("original", self.original), ("merged", self.merged)):
             record[side] |= {
@@ -71,6 +81,9 @@ class RunResult:
             "pairs": [asdict(pair) for pair in self.pairs],
             "n_tokens": self.feats.n_tokens if self.feats else None,
             "recovery": self.curve.to_dict() if self.curve else None,
+            "quantized": int8_bytes(self.merged.model) if self.merged.quantized else None,
+            "latency": {side: asdict(latency) for side, latency in self.latency.items()},
+            "memory": self.memory,
         }
 
 
@@ -118,10 +131,16 @@ def run(
                     report=_part(report, 4),
                     original=model,
                 )
+        if recipe.quantize is not None:
+            with cost.step("quantize"):
+                merged = quantize(merged, recipe.quantize)
         # Someone who cancelled a recovery wants the score of what it came to.
         stopped = merged.curve is not None and merged.curve.stopped == "cancelled"
         with cost.step("evaluate"):
             after = evaluate(merged, "validation", silent if stopped else _part(report, 5))
+        with cost.step("time"):
+            both = (model.model, merged.model)
+            timed = latencies(both, model.require_task(), silent if stopped else _part(report, 6))
     return RunResult(
         recipe=fixed(recipe, model),
         original=model,
@@ -129,7 +148,9 @@ def run(
         before=before,
         after=after,
         feats=feats,
+        latency=dict(zip(("original", "merged"), timed, strict=True)),
         seconds=cost.seconds,
+        memory=cost.memory,
         peak_memory=cost.peak_memory,
         versions=versions(),
     )

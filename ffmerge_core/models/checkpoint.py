@@ -156,7 +156,7 @@ def _record(model: LoadedModel, layout: Layout, recipe: Recipe | None) -> Record
         raise PlanError(
             "The recipe has another plan or quantisation than this model. Save it with its own."
         )
-    libraries = ("torch", "transformers", "timm", "safetensors")
+    libraries = ("torch", "torchao", "transformers", "timm", "safetensors")
     return Record(
         layout=layout,
         plan=model.plan,
