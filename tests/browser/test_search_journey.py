@@ -1,0 +1,39 @@
+"""Search the windows, merge the best, recover what it cost: in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.walking import APP, FIRST_JOB, points, visit
+
+pytestmark = pytest.mark.browser
+
+
+def test_search_merge_and_recover(page: Page, serve: Callable[[Path], str]) -> None:
+    page.goto(serve(APP))
+    visit(page, "Search")
+    page.get_by_role("button", name="Search windows").click()
+    use = page.get_by_role("button", name="Use this window")
+    expect(use).to_be_visible(timeout=FIRST_JOB)
+    expect(page.get_by_text("Does similarity predict damage?")).to_be_visible()
+    use.click()
+    expect(page.get_by_role("heading", name="Merge", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"1 · encoder \d+–\d+ · 5 layers"))).to_be_visible()
+    page.get_by_role("button", name="Merge", exact=True).click()
+    scored = page.get_by_text("Validation accuracy, 359 images")
+    expect(scored).to_be_visible(timeout=FIRST_JOB)
+
+    visit(page, "Recover")
+    steps = page.get_by_label("Steps", exact=True)
+    steps.fill("10")
+    steps.press("Enter")
+    page.wait_for_timeout(1_500)
+    page.get_by_role("button", name="Recover", exact=True).click()
+    expect(scored).to_be_visible(timeout=FIRST_JOB)
+    visit(page, "Compare")
+    expect(points(page)).to_have_count(3)
