@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test lint bench clean
+.PHONY: app test lint bench reproduce clean
 
 app: $(VENV)/app.stamp
 	$(BIN)/streamlit run app.py
@@ -20,6 +20,10 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.first_page
+
+# About two hours on two cores; stopped anywhere, it goes on from there.
+reproduce: $(VENV)/app.stamp
+	$(BIN)/ffmerge reproduce
 
 clean:
 	rm -rf $(VENV)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).parent.parent / "ffmerge_core"
-WINGS = ("tasks", "demos", "models", "analysis", "compression", "reporting")
+WINGS = ("tasks", "demos", "models", "analysis", "compression", "reporting", "reproduction")
 PURE = (
     "plan",
     "tasks.metrics",

@@ -34,6 +34,7 @@ from ffmerge_core.cli.options import (
     WrittenRecipeOption,
 )
 from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
+from ffmerge_core.cli.reproduce import reproduce
 from ffmerge_core.cli.search import search
 from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
 from ffmerge_core.cli.terminal import (
@@ -274,3 +275,6 @@ def export(
             model = result.merged
         sizes = exported(model, out, layout, overwrite, report, result=result)
     say_json(sizes) if json else say_exported(sizes)
+
+
+app.command()(reproduce)
