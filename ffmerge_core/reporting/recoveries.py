@@ -89,8 +89,13 @@ def name_of(recipe: Recipe) -> str:
 
 
 def recovery_in_words(recovery: Recovery) -> str:
-    """ "200 steps of 32 at 0.0003, distilled from the original"."""
-    parts = [f"{recovery.steps:,} steps of {recovery.batch_size} at {recovery.learning_rate:g}"]
+    """ "200 steps, batches of 32, learning rate 0.0003, distilled from the original"."""
+    steps = f"{recovery.steps:,} {'step' if recovery.steps == 1 else 'steps'}"
+    parts = [
+        steps,
+        f"batches of {recovery.batch_size}",
+        f"learning rate {recovery.learning_rate:g}",
+    ]
     if recovery.distill:
         parts.append("distilled from the original")
     if recovery.lora_rank is not None:

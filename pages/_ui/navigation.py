@@ -17,6 +17,7 @@ def navigation() -> StreamlitPage:
             st.Page("pages/similarity.py", title="Similarity", icon=":material/grid_on:"),
             st.Page("pages/search.py", title="Search", icon=":material/search:"),
             st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
+            st.Page("pages/recover.py", title="Recover", icon=":material/healing:"),
             st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:"),
         ],
         position="top",

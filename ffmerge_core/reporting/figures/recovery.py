@@ -56,7 +56,10 @@ def recovery_chart(
     margin = 0.02 * steps
     figure.update_xaxes(range=[-margin, steps + margin], zeroline=False)
     figure.update_xaxes(title="step", row=2)
-    figure.update_yaxes(title="loss, lower is better", zeroline=False, row=1)
+    # A first point alone would stand between values that no loss has.
+    figure.update_yaxes(
+        title="loss, lower is better", rangemode="nonnegative", zeroline=False, row=1
+    )
     figure.update_yaxes(
         title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
         tickformat=".1%" if metric.percent else None,

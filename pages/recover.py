@@ -1,0 +1,32 @@
+"""Fine-tune what a plan left, shortly, and see what it wins back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._ui.opened import opened_subject
+from pages._ui.recover_choice import choose_plan, choose_recovery, plans, runs_of
+from pages._ui.recover_jobs import offer_to_go_on, progress, recover_button
+from pages._ui.recover_results import results, shown
+from pages._ui.widgets import empty_state, guarded
+
+with guarded():
+    subject = opened_subject("Recover")
+    runs = runs_of(subject)
+    offer_to_go_on(runs)
+    if not plans(runs):
+        progress(subject)
+        empty_state(
+            "There is nothing to recover yet. Merge some layers; a short fine-tune then wins back "
+            "what that cost.",
+            "pages/merge.py",
+            "Merge",
+        )
+        st.stop()
+    plan = choose_plan(runs)
+    recover_button(choose_recovery(plan))
+    run = shown(runs, plan)
+    # Two curves, one still growing, would be taken for one another.
+    if not progress(subject) and run is not None:
+        st.divider()
+        results(run)
