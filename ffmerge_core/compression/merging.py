@@ -62,24 +62,18 @@ def _merge(
     model: LoadedModel, plan: MergePlan, feats: Features | None, report: Report
 ) -> LoadedModel:
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
+    if feats is not None:
+        align(plan, feats, report)
     merged = shared_copy(model.model)
-    total = sum(len(group) for group in plan.groups)
-    done = 0
     for group in plan.groups:
         ordered = in_layer_order(group, model.sublayers)
         members = [by_name[name] for name in ordered]
-        if feats is not None and plan.method == "permute":
-            for name in ordered:
-                report(done, total, f"Matching the neurons of {name}")
-                if name != plan.anchor_of(ordered):
-                    feats.match(plan.anchor_of(ordered), name)
-                done += 1
         weights = merge_group(model, members, by_name[plan.anchor_of(ordered)], plan, feats)
         for sublayer in members:
             # From the second on, these are the Parameters that the first now owns: tied.
             set_weights(merged, sublayer, weights)
             weights = weights_by_role(merged, sublayer)
-    report(total, total, "Merged")
+    report(1, 1, "Merged")
     result = replace(model, model=merged, plan=plan)
     expected = model.n_parameters - plan.parameters_removed(model.sublayers)
     if result.n_parameters != expected:
@@ -88,6 +82,26 @@ def _merge(
             "expected; some weights of the group were tied before."
         )
     return result
+
+
+def align(plan: Plan, feats: Features, report: Report = silent) -> None:
+    """Match the neurons that a checked plan averages; `apply` does no more of it then.
+
+    Nothing for a plan that does not align.
+    """
+    if not isinstance(plan, MergePlan) or plan.method != "permute":
+        return
+    groups = [in_layer_order(group, feats.sublayers) for group in plan.groups]
+    pairs = [
+        (plan.anchor_of(group), name)
+        for group in groups
+        for name in group
+        if name != plan.anchor_of(group)
+    ]
+    for done, (anchor, name) in enumerate(pairs):
+        report(done, len(pairs), f"Matching the neurons of {name}")
+        feats.match(anchor, name)
+    report(len(pairs), len(pairs), "Matched")
 
 
 def merge_group(

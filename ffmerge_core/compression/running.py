@@ -10,7 +10,7 @@ from typing import Any
 
 from ffmerge_core.analysis.features import Features, calibrate
 from ffmerge_core.compression.cost import Latency, latencies, measured, versions
-from ffmerge_core.compression.merging import AlignedPair, aligned_pairs, apply
+from ffmerge_core.compression.merging import AlignedPair, align, aligned_pairs, apply
 from ffmerge_core.compression.quantising import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.errors import PlanError
@@ -25,6 +25,7 @@ from ffmerge_core.tasks.task import Split
 _STEPS = (
     "Loading",
     "Calibrating",
+    "Aligning",
     "Merging",
     "Evaluating the original",
     "Recovering",
@@ -117,10 +118,13 @@ def run(
         ):  # fmt: skip
             with cost.step("calibrate"):
                 feats = calibrate(model, recipe.tokens, recipe.seed, _part(report, 1))
+        if feats is not None:
+            with cost.step("align"):
+                align(recipe.plan, feats, _part(report, 2))
         with cost.step("merge"):
-            merged = apply(model, recipe.plan, feats, _part(report, 2))
+            merged = apply(model, recipe.plan, feats, _part(report, 3))
         with cost.step("evaluate"):
-            before = before or evaluate(model, "validation", _part(report, 3))
+            before = before or evaluate(model, "validation", _part(report, 4))
         if recipe.recovery is not None:
             with cost.step("recover"):
                 merged = recover(
@@ -128,7 +132,7 @@ def run(
                     **recipe.recovery.to_dict(),
                     seed=recipe.seed,
                     folder=folder,
-                    report=_part(report, 4),
+                    report=_part(report, 5),
                     original=model,
                 )
         if recipe.quantize is not None:
@@ -137,10 +141,10 @@ def run(
         # Someone who cancelled a recovery wants the score of what it came to.
         stopped = merged.curve is not None and merged.curve.stopped == "cancelled"
         with cost.step("evaluate"):
-            after = evaluate(merged, "validation", silent if stopped else _part(report, 5))
+            after = evaluate(merged, "validation", silent if stopped else _part(report, 6))
         with cost.step("time"):
             both = (model.model, merged.model)
-            timed = latencies(both, model.require_task(), silent if stopped else _part(report, 6))
+            timed = latencies(both, model.require_task(), silent if stopped else _part(report, 7))
     return RunResult(
         recipe=fixed(recipe, model),
         original=model,

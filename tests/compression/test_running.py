@@ -38,7 +38,8 @@ def test_the_record_has_every_figure(model: fm.LoadedModel) -> None:
     assert -1 <= pair["before"] < pair["after"] <= 1
     assert record["n_tokens"] == 200
     assert result.peak_memory > 0
-    assert {"calibrate", "merge", "evaluate"} <= result.seconds.keys()
+    steps = {"load", "calibrate", "align", "merge", "evaluate", "time"}
+    assert result.seconds.keys() == result.memory.keys() == record["memory"].keys() == steps
     assert torch.__version__.startswith(result.versions["torch"])
     assert "test" not in record["merged"], "the test split is scored only when asked for"
 
