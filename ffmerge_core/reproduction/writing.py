@@ -29,7 +29,8 @@ here need not hold for large models, nor the reverse.
   The same budget for every method and, as the control, for the original.
 - **Spread**: mean ± standard deviation over three seeds at a third, one seed elsewhere. A seed
   draws calibration tokens and the order of training; what draws nothing has one number.
-- **Replay**: each number links to its recipe and record: `ffmerge run FILE --final`.
+- **Replay**: each number links to its recipe and record, beside it those of the other seeds:
+  `ffmerge run FILE --final`.
 """
 _RULES = """\
 Decided by rules set beforehand. *Comparable*: no more lost, against the original tuned as long,
@@ -153,7 +154,8 @@ def _searched(found: Found, folder: Path) -> Iterator[str]:
     said = [
         f"[{share}]({place}/search-{share}.json): {len(content['windows'])} candidates in "
         f"{content['seconds']['all']:,.0f} s"
-        for share, content in found.searches.items()
+        for share in SHARES
+        if (content := found.searches.get(share))
     ]
     if said:
         yield f"\nThe searches, each from one calibration: {'; '.join(said)}."
