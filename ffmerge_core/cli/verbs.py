@@ -34,6 +34,7 @@ from ffmerge_core.cli.options import (
     WrittenRecipeOption,
 )
 from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
+from ffmerge_core.cli.recover import recover
 from ffmerge_core.cli.reproduce import reproduce
 from ffmerge_core.cli.search import search
 from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
@@ -247,6 +248,9 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
         if final:
             add_test_split(store, id, result, report)
     show_run(store, id, None, as_json=json)
+
+
+app.command()(recover)
 
 
 @app.command()
