@@ -83,7 +83,7 @@ class Experiment:
     def name(self) -> str:
         """Of its file: "third-permute-tuned-1"; the same for the same trial of a demo."""
         parts = (self.share, self.method, self.variant, "tuned" if self.tuned else "untuned")
-        said = "-".join(part.replace(" ", "-") for part in parts if part)
+        said = "-".join(part for part in parts if part).replace(" ", "-").replace("–", "-")
         return f"{said}-{self.recipe.seed}"
 
     def to_dict(self) -> dict[str, Any]:
