@@ -40,7 +40,7 @@ def draw(found: Found, folder: Path) -> list[tuple[str, str, bool]]:
     """
     drawn = []
     for name, title, figure in figures(found):
-        page = figure.to_html(include_plotlyjs="cdn", full_html=True)
+        page = figure.to_html(include_plotlyjs="cdn", full_html=True, div_id=name)
         write_atomically(folder / f"{name}.html", page.encode())
         drawn.append((name, title, _picture(figure, folder / f"{name}.png")))
     return drawn
