@@ -46,16 +46,42 @@ def before_and_after(run: Run) -> None:
     ]
     for split in result["difference"]:
         rows += _score_rows(result, split)
+    rows += _speed_row(result)
     st.table(pd.DataFrame(rows, columns=["", "Original", "Merged", "Change"]).set_index(""))
     st.caption(
         "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
-        "example. Tying saves parameters and memory, not compute: the merged sublayer still runs "
-        "at every position."
+        f"example. {_what_it_saves(run.recipe)}"
     )
     for split in result["difference"]:
         if notes := original[split].get("notes"):
             said = " · ".join(f"{name}: {note}" for name, note in notes.items())
             st.caption(f"**{split.capitalize()}** · {said}")
+
+
+def _what_it_saves(recipe: Mapping[str, Any]) -> str:
+    if recipe["plan"].get("kind", "merge") != "merge" or recipe.get("quantize"):
+        return "Parameters, memory and speed are three things; each has its row."
+    return (
+        "Tying saves parameters and memory, not compute: the merged sublayer still runs at every "
+        "position, and a difference in speed is the machine's noise."
+    )
+
+
+def _speed_row(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What was timed, both models taking turns; runs of an earlier version timed nothing."""
+    timed = result.get("latency")
+    if not timed:
+        return []
+    before, after = timed["original"], timed["merged"]
+    change = after["per_second"] / before["per_second"] - 1
+    return [
+        (
+            f"Speed, {before['unit']} a second",
+            f"{before['per_second']:,.0f}",
+            f"{after['per_second']:,.0f}",
+            f"{change:+.0%}".replace("-", "−"),
+        )
+    ]
 
 
 def _score_rows(result: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
