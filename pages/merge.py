@@ -112,6 +112,7 @@ def show(run: Run) -> None:
     st.subheader("Export")
     with guarded():
         export(run, result)
+    next_step("pages/recover.py", "Recover some of the cost by a short fine-tune")
     next_step("pages/compare.py", "Compare with the original and other merges")
 
 

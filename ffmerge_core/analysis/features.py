@@ -102,6 +102,11 @@ def calibrate(
     """
     if tokens < 2:
         raise DataError(f"{tokens} calibration tokens were asked for; take 2 or more.")
+    if not model.sublayers:
+        raise DataError(
+            f"No FF sublayer of {model.source} is left to compare: all were dropped, factored or "
+            "quantised. Calibrate the original model."
+        )
     task = model.require_task()
     # Hooks go on a private copy of the module tree, so that another thread's forward pass
     # through the shared model is never recorded.

@@ -6,6 +6,7 @@ import torch
 import ffmerge_core as fm
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.models.structure import weights_by_role
+from ffmerge_core.plan import DropFF
 from ffmerge_core.tasks.task import Batch
 from tests.conftest import timm_vit
 
@@ -145,3 +146,9 @@ def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
         fm.similarity_matrix(feats, stack="decoder")
     with pytest.raises(DataError, match="2 or more"):
         fm.calibrate(model, tokens=1)
+
+
+def test_a_model_with_no_ff_sublayer_left_is_refused_in_a_sentence(model: fm.LoadedModel) -> None:
+    bare = fm.apply(model, DropFF(tuple(sublayer.name for sublayer in model.sublayers)))
+    with pytest.raises(DataError, match="No FF sublayer"):
+        fm.calibrate(bare)
