@@ -72,6 +72,8 @@ def test_a_group_made_by_the_keyboard(app: Page) -> None:
         expect(draft(app).filter(has_text=re.compile(rf"^{re.escape(name)}$"))).to_be_visible()
     app.keyboard.press("Escape")
     button = app.get_by_role("button", name="Add group")
+    expect(button).to_be_enabled()
+    app.wait_for_timeout(1_000)  # until the page has settled: a redrawn button loses the focus
     button.focus()
     app.keyboard.press("Enter")
     expect(app.get_by_text("1 · encoder 9–10 · 2 layers")).to_be_visible()

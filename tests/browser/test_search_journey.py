@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,16 @@ from tests.browser.walking import APP, FIRST_JOB, points, visit
 pytestmark = pytest.mark.browser
 
 
-def test_search_merge_and_recover(page: Page, serve: Callable[[Path], str]) -> None:
-    page.goto(serve(APP))
+def test_search_merge_and_recover(
+    page: Page, start_server: Callable[..., AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    # A server of its own: the runs that Compare counts are all of this journey.
+    with start_server(APP, tmp_path) as url:
+        page.goto(url)
+        walk(page)
+
+
+def walk(page: Page) -> None:
     visit(page, "Search")
     page.get_by_role("button", name="Search windows").click()
     use = page.get_by_role("button", name="Use this window")

@@ -87,6 +87,7 @@ def test_a_translator_is_merged_tried_and_compared(home: Path) -> None:
         "Validation chrF",
         "Validation loss",
         "Validation translations that are equal",
+        "Speed, tokens a second",
     ]
     assert "nrefs:1" in sentences(tab), "sacrebleu's signature stands below"
     assert "Reference" in html(tab)
@@ -113,7 +114,7 @@ def test_fidelity_is_shown_as_agreement_and_divergence(home: Path) -> None:
     tab = merged(opened, ("decoder.1", "decoder.2"))
     index = list(tab.table[0].value.index)
     assert index[2].startswith("Validation top-1 agreement, ")
-    assert index[3:] == ["Validation KL divergence"]
+    assert index[3:] == ["Validation KL divergence", "Speed, tokens a second"]
     assert tab.table[0].value.iloc[2]["Original"].startswith("100.0%")
     assert "farthest from the original" in sentences(tab)
     assert "<|endoftext|>" not in tab.code[0].value

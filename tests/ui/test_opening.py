@@ -164,7 +164,7 @@ def test_what_the_model_was_saved_with_is_found_again(tmp_path: Path) -> None:
     tab.radio(key="measured_on").set_value("saved").run()
     press(tab, "Open folder")
     assert metrics(tab)["Parameters"] == f"{602_058 - 33_088:,}"
-    assert "vanilla encoder 6–7" in sentences(tab)
+    assert "Vanilla encoder 6–7" in sentences(tab)
     assert "not merged again" in sentences(go(tab, "similarity"))
 
 
@@ -201,7 +201,7 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
     assert (chosen.method, chosen.anchor, chosen.tokens, chosen.seed) == (
         "vanilla", "last", 3_000, 4,
     )  # fmt: skip
-    assert "The recipe is open: vanilla decoder 2–3." in sentences(tab)
+    assert "The recipe is open: Vanilla decoder 2–3." in sentences(tab)
     assert "Merge as the recipe says" in [link.proto.label for link in tab.get("page_link")]
     go(tab, "merge")
     assert tab.radio(key="method").value == "vanilla"
