@@ -46,7 +46,7 @@ def before_and_after(run: Run) -> None:
     ]
     for split in result["difference"]:
         rows += _score_rows(result, split)
-    rows += _speed_row(result)
+    rows += _speed_row(result, run.recipe)
     st.table(pd.DataFrame(rows, columns=["", "Original", "Merged", "Change"]).set_index(""))
     st.caption(
         "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
@@ -59,7 +59,7 @@ def before_and_after(run: Run) -> None:
 
 
 def _what_it_saves(recipe: Mapping[str, Any]) -> str:
-    if recipe["plan"].get("kind", "merge") != "merge" or recipe.get("quantize"):
+    if not _ties_only(recipe):
         return "Parameters, memory and speed are three things; each has its row."
     return (
         "Tying saves parameters and memory, not compute: the merged sublayer still runs at every "
@@ -67,7 +67,13 @@ def _what_it_saves(recipe: Mapping[str, Any]) -> str:
     )
 
 
-def _speed_row(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _ties_only(recipe: Mapping[str, Any]) -> bool:
+    return recipe["plan"].get("kind", "merge") == "merge" and not recipe.get("quantize")
+
+
+def _speed_row(
+    result: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> list[tuple[str, str, str, str]]:
     """What was timed, both models taking turns; runs of an earlier version timed nothing."""
     timed = result.get("latency")
     if not timed:
@@ -79,7 +85,8 @@ def _speed_row(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             f"Speed, {before['unit']} a second",
             f"{before['per_second']:,.0f}",
             f"{after['per_second']:,.0f}",
-            f"{change:+.0%}".replace("-", "−"),
+            # A share would look like a gain where both models do the same work.
+            "the same work" if _ties_only(recipe) else f"{change:+.0%}".replace("-", "−"),
         )
     ]
 
