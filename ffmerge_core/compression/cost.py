@@ -132,6 +132,9 @@ def _amount(batch: Batch, task: Task) -> tuple[int, str]:
 
 
 def versions() -> dict[str, str]:
-    """What a number depends on besides its recipe."""
+    """What a number depends on besides its recipe. threads: sums are rounded by their number."""
+    import torch
+
     found = {"python": platform.python_version(), "machine": platform.machine()}
+    found["threads"] = str(torch.get_num_threads())
     return found | {name: version(name) for name in _LIBRARIES}
