@@ -7,6 +7,7 @@ import pytest
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import (
+    NOTHING_MERGED,
     DropFF,
     DropLayers,
     Factor,
@@ -16,6 +17,7 @@ from ffmerge_core.plan import (
     Recipe,
     check_groups,
     in_layer_order,
+    layers_in_words,
     plan_from_dict,
     plan_in_words,
     short,
@@ -193,6 +195,9 @@ def test_plans_in_words() -> None:
         "Permute encoder 1–2 and decoder 0, 5, anchor last",
         "Vanilla encoder 0",
     ]
+    for nothing in (NOTHING_MERGED, MergePlan(())):
+        assert plan_in_words(nothing) == "Original, nothing merged"
+    assert layers_in_words(NOTHING_MERGED) == "none"
     assert [plan_in_words(plan) for plan in REDUCTIONS] == [
         "Layer drop encoder 1–2",
         "FF drop encoder 3",

@@ -13,10 +13,10 @@ from ffmerge_core.cli.options import Layout
 from ffmerge_core.cli.tables import before_and_after, count, latency_text, megabytes
 from ffmerge_core.cli.terminal import note, say, say_json, say_table, write_text
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.recording import record
+from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def carry_out(
     return record(
         store,
         recipe,
-        plan_in_words(recipe.plan) + (f", {recipe.quantize}" if recipe.quantize else ""),
+        name_of(recipe),
         lambda recipe, report: fm.run(recipe, report, model=model),
         report,
     )

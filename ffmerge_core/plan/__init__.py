@@ -5,6 +5,7 @@ must read a plan to tie again, the history stores one, the interface builds one)
 """
 
 from ffmerge_core.plan.merge import (
+    NOTHING_MERGED,
     Anchor,
     Mergeable,
     MergePlan,
@@ -18,6 +19,7 @@ from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducib
 from ffmerge_core.plan.words import Plan, layers_in_words, plan_from_dict, plan_in_words, short
 
 __all__ = [
+    "NOTHING_MERGED",
     "Anchor",
     "Curve",
     "CurvePoint",

@@ -93,6 +93,10 @@ class MergePlan:
         return cls(**values)
 
 
+# The control: what tuning or int8 does to the original itself.
+NOTHING_MERGED = MergePlan((), method="vanilla")
+
+
 def check_groups(groups: Sequence[Sequence[str]], sublayers: Sequence[Mergeable]) -> None:
     """Raise `PlanError` for unknown, lone, repeated, overlapping or unequal members."""
     known = {sublayer.name: sublayer for sublayer in sublayers}

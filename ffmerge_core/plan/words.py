@@ -29,6 +29,8 @@ def plan_from_dict(data: Mapping[str, Any]) -> Plan:
 def plan_in_words(plan: Plan) -> str:
     """What a run is called at first: "Permute encoder 3–4, anchor first"."""
     match plan:
+        case MergePlan() if not plan.groups:
+            return "Original, nothing merged"
         case MergePlan() if plan.uses_anchor:
             after = f", anchor {plan.anchor}"
         case Factor():
@@ -41,10 +43,10 @@ def plan_in_words(plan: Plan) -> str:
 
 
 def layers_in_words(plan: Plan) -> str:
-    """Where a plan changes something: "encoder 3–4"; one group after another."""
+    """Where a plan changes something: "encoder 3–4", one group after another; or "none"."""
     match plan:
         case MergePlan():
-            return " and ".join(short(group) for group in plan.groups)
+            return " and ".join(short(group) for group in plan.groups) or "none"
         case DropLayers():
             return short(plan.layers)
         case _:

@@ -16,7 +16,7 @@ from ffmerge_core.plan import Recipe, Recovery, plan_in_words
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.recording import record
 from ffmerge_core.reporting.run import Run
-from ffmerge_core.reporting.runs import RunStore
+from ffmerge_core.reporting.runs import LONGEST_NAME, RunStore
 
 if TYPE_CHECKING:
     from ffmerge_core.compression.running import RunResult
@@ -84,8 +84,11 @@ def give_up(folder: Path) -> None:
 
 
 def name_of(recipe: Recipe) -> str:
-    """What the run is called at first: "Permute encoder 3–4, anchor first, recovered"."""
-    return f"{plan_in_words(recipe.plan)[:100]}, recovered"
+    """What a run is called at first: "Permute encoder 3–4, anchor first, recovered, int8"."""
+    after = (", recovered" if recipe.recovery else "") + (
+        f", {recipe.quantize}" if recipe.quantize else ""
+    )
+    return plan_in_words(recipe.plan)[: LONGEST_NAME - len(after)] + after
 
 
 def recovery_in_words(recovery: Recovery) -> str:

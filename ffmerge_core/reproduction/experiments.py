@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from ffmerge_core.plan import Anchor, MergePlan, Plan, Recipe, Recovery
+from ffmerge_core.plan import NOTHING_MERGED, Anchor, MergePlan, Plan, Recipe, Recovery
 
 Share = Literal["third", "half", "all-but-one"]
 # main: the best window by each method. window, anchor: others, permuted, at a third. control:
@@ -115,10 +115,9 @@ def other_windows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def control(scope: Scope) -> Iterator[Experiment]:
     """The original as it is, and tuned as long as the others are: what tuning alone gains."""
-    nothing = MergePlan((), method="vanilla")
-    yield _experiment(scope, nothing, "control", "original", tuned=False)
+    yield _experiment(scope, NOTHING_MERGED, "control", "original", tuned=False)
     for seed in scope.seeds:
-        yield _experiment(scope, nothing, "control", "original", seed=seed)
+        yield _experiment(scope, NOTHING_MERGED, "control", "original", seed=seed)
 
 
 def by_method(
@@ -147,9 +146,8 @@ def by_choice(
 
 def quantised(scope: Scope, best: MergePlan) -> Iterator[Experiment]:
     """int8 on top of the original and of a third merged and tuned: beside the same without."""
-    nothing = MergePlan((), method="vanilla")
     sides: list[tuple[MergePlan, str, Share | None]] = [
-        (nothing, "original", None),
+        (NOTHING_MERGED, "original", None),
         (best, "permute", "third"),
     ]
     for plan, method, share in sides:
