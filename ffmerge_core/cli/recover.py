@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from ffmerge_core.cli.options import JsonOption, RecipeArgument, WrittenRecipeOption
 from ffmerge_core.cli.recipes import pinned, read_recipe
-from ffmerge_core.cli.terminal import note, progress, say
-from ffmerge_core.cli.work import history, opened, show_run, write_recipe
-from ffmerge_core.errors import Cancelled
-from ffmerge_core.plan import Curve, Recipe, Recovery
-from ffmerge_core.progress import Report
-from ffmerge_core.tasks.metrics import metric
+from ffmerge_core.cli.terminal import stoppable_progress
+from ffmerge_core.cli.work import carry_out, history, opened, show_run, write_recipe
+from ffmerge_core.plan import Recovery
 
 DEFAULT = Recovery()
 
@@ -86,79 +78,12 @@ def recover(
         seed=found.seed if seed is None else seed,
     )
     store = history()
-    with _stoppable() as stopping, progress() as bar:
-        report = _telling(bar, stopping)
+    with stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
         wanted = pinned(wanted, model)
         wanted.plan.check(model.sublayers)
         if out is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(out, wanted)
-        import ffmerge_core as fm
-        from ffmerge_core.compression.resuming import underway
-        from ffmerge_core.reporting.recoveries import carry_out, folder_of
-
-        before = underway(folder_of(store, wanted))
-        if before is not None:
-            note(f"Going on from step {before.step} of {before.asked}.")
-
-        def run(recipe: Recipe, report: Report, folder: Path) -> fm.RunResult:
-            return fm.run(recipe, report, model=model, folder=folder)
-
-        id, result = carry_out(store, wanted, run, report)
+        id, _ = carry_out(store, model, wanted, report)
     show_run(store, id, None, as_json=json)
-    if not json and result.curve is not None:
-        for line in _said(result.curve):
-            say(line)
-
-
-def _said(curve: Curve) -> Iterator[str]:
-    say_value, first = metric(curve.metric).text, curve.points[0]
-    best = next(point for point in curve.points if point.step == curve.best_step)
-    yield curve.in_words
-    yield (
-        f"Before the recovery: {curve.metric} {say_value(first.value)}, loss "
-        f"{metric('loss').text(first.loss)}; after it: {say_value(best.value)}, "
-        f"{metric('loss').text(best.loss)}."
-    )
-    yield (
-        "The original was not fine-tuned: a gain over it may come from further training, "
-        "not from the plan."
-    )
-
-
-@contextmanager
-def _stoppable() -> Iterator[list[bool]]:
-    """Within it, the first Ctrl-C is told by a list that is no longer empty; a second ends all."""
-    pressed: list[bool] = []
-
-    def press(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        pressed.append(True)
-        note("Stopping, with the best so far; press Ctrl-C again to end at once.")
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _telling(bar: Report, stopping: list[bool]) -> Report:
-    """The bar with the losses last heard of, until Ctrl-C was pressed."""
-    known: dict[str, float] = {}
-
-    def report(
-        step: int, total: int, message: str, values: Mapping[str, float] | None = None
-    ) -> None:
-        if stopping:
-            raise Cancelled("Cancelled: nothing was changed.")
-        known.update(values or {})
-        figures = (
-            f"{name} {metric(name.split()[-1]).text(value)}"
-            for name, value in known.items()
-            if name.endswith("loss")
-        )
-        bar(step, total, " · ".join((message, *figures)), values)
-
-    return report

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ffmerge_core.reporting.scores import Stored, figures_of
+from ffmerge_core.plan import Curve
+from ffmerge_core.reporting.costs import batch_costs, step_costs
+from ffmerge_core.reporting.scores import LOSS, Stored, figures_of
 from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ffmerge_core.reporting.run import Run
 
 Row = tuple[str, ...]
 Rows = list[Row]
@@ -58,13 +62,13 @@ def before_and_after(result: Record) -> Rows:
             "Parameters",
             count(original["n_parameters"]),
             count(merged["n_parameters"]),
-            f"−{count(saved)} (−{100 * share:.1f}%)",
+            f"−{count(saved)} (−{100 * share:.1f}%)" if saved else "none",
         ),
         (
             "Memory of the weights" + (", part of them int8" if result.get("quantized") else ""),
             megabytes(original["weight_bytes"]),
             megabytes(merged["weight_bytes"]),
-            f"−{megabytes(lighter)}",
+            f"−{megabytes(lighter)}" if lighter else "none",
         ),
     ]
     for split in result["difference"]:
@@ -72,16 +76,38 @@ def before_and_after(result: Record) -> Rows:
     return rows
 
 
-def latency_text(result: Record) -> str:
-    """What a batch takes before and after, in a sentence; empty of a run stored without it."""
-    if not (latency := result.get("latency")):
-        return ""
-    before, after = latency["original"], latency["merged"]
-    return (
-        f"A batch took {1e3 * before['seconds']:.1f} ms before and {1e3 * after['seconds']:.1f} ms "
-        f"after: {before['per_second']:,.0f} and {after['per_second']:,.0f} {after['unit']} a "
-        "second on this machine."
-    )
+def cost_rows(run: Run) -> Rows:
+    """One row a step: seconds, and the peak memory where the run was stored with it."""
+    return [
+        (
+            each.step,
+            "" if each.seconds is None else f"{each.seconds:,.1f}",
+            "" if each.peak_memory is None else f"{each.peak_memory / 1e6:,.0f} MB",
+        )
+        for each in step_costs(run)
+    ]
+
+
+def batch_rows(result: Record) -> Rows:
+    """What a batch takes of both models; none of a run that was stored without it."""
+    return [
+        (what, f"{before:,.1f}", f"{after:,.1f}") for what, before, after in batch_costs(result)
+    ]
+
+
+def recovery_lines(curve: Curve, recipe: Record) -> list[str]:
+    """How a recovery ended, what it gained, and whom the gain is compared with."""
+    own, loss, first = metric(curve.metric).text, metric(LOSS).text, curve.points[0]
+    best = next(point for point in curve.points if point.step == curve.best_step)
+    return [
+        curve.in_words,
+        f"Before the recovery: {curve.metric} {own(first.value)}, loss {loss(first.loss)}; after "
+        f"it: {own(best.value)}, {loss(best.loss)}.",
+        "Nothing was merged: this is what tuning alone gains."
+        if recipe["plan"].get("groups") == []
+        else "The original was not fine-tuned: a gain over it may come from further training, not "
+        "from the plan.",
+    ]
 
 
 def _split_rows(result: Record, split: str) -> Rows:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -19,6 +22,7 @@ from typer.core import TyperGroup
 from ffmerge_core.errors import Cancelled, FFMergeError, StorageError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.folders import reason, write_atomically
+from ffmerge_core.tasks.metrics import metric
 
 CANCELLED = 130  # as shells number a program that Ctrl-C ended
 # A terminal wraps a wide table more legibly than rich squeezes one.
@@ -60,6 +64,42 @@ def progress() -> Iterator[Report]:
             bar.update(shown, completed=step, total=total, description=message)
 
         yield report
+
+
+@contextmanager
+def stoppable_progress() -> Iterator[Report]:
+    """As `progress`, for a recovery: the losses last heard of stand beside the bar.
+
+    After the first Ctrl-C a report raises `Cancelled`, which keeps the best so far; a second
+    one ends all.
+    """
+    pressed, known = threading.Event(), dict[str, float]()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pressed.set()
+        note("Stopping, with the best so far; press Ctrl-C again to end at once.")
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        with progress() as bar:
+
+            def report(
+                step: int, total: int, message: str, values: Mapping[str, float] | None = None
+            ) -> None:
+                if pressed.is_set():
+                    raise Cancelled("Cancelled: nothing was changed.")
+                known.update(values or {})
+                losses = (
+                    f"{name} {metric('loss').text(value)}"
+                    for name, value in known.items()
+                    if name.endswith("loss")
+                )
+                bar(step, total, " · ".join((message, *losses)), values)
+
+            yield report
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def note(text: str) -> None:

@@ -45,6 +45,7 @@ from ffmerge_core.cli.terminal import (
     say,
     say_json,
     say_table,
+    stoppable_progress,
     write_text,
 )
 from ffmerge_core.cli.work import (
@@ -57,7 +58,7 @@ from ffmerge_core.cli.work import (
     show_run,
     write_recipe,
 )
-from ffmerge_core.errors import DataError
+from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.plan import MergePlan, Recipe
 
 app = typer.Typer(
@@ -239,14 +240,20 @@ def merge(
 
 @app.command()
 def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = False) -> None:
-    """Carry out a recipe, or a stored run's again, as a run of the history."""
+    """Carry out a recipe, or a stored run's again, as a run of the history.
+
+    Of a recovery, Ctrl-C keeps the best so far, and the same command goes on with a killed one.
+    """
     wanted = read_recipe(recipe)
     store = history()
-    with progress() as report:
+    with progress() if wanted.recovery is None else stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
         id, result = carry_out(store, model, pinned(wanted, model), report)
         if final:
-            add_test_split(store, id, result, report)
+            try:
+                add_test_split(store, id, result, report)
+            except Cancelled:
+                note("The test split was not scored, since Ctrl-C was pressed.")
     show_run(store, id, None, as_json=json)
 
 

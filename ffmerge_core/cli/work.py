@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.cli.options import Layout
-from ffmerge_core.cli.tables import before_and_after, count, latency_text, megabytes
+from ffmerge_core.cli.tables import (
+    batch_rows,
+    before_and_after,
+    cost_rows,
+    count,
+    megabytes,
+    recovery_lines,
+)
 from ffmerge_core.cli.terminal import note, say, say_json, say_table, write_text
 from ffmerge_core.errors import DataError
+from ffmerge_core.plan import Curve
 from ffmerge_core.progress import Report
+from ffmerge_core.reporting import recoveries
+from ffmerge_core.reporting.costs import costs_note
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.recording import record
-from ffmerge_core.reporting.recoveries import name_of
+from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
@@ -46,18 +56,24 @@ def opened(source: str, data: str | None, fidelity: bool, report: Report) -> fm.
 def carry_out(
     store: RunStore, model: fm.LoadedModel, recipe: Recipe, report: Report
 ) -> tuple[str, fm.RunResult]:
-    """A pinned recipe on its model, as a run of the history; the run's id, and the result."""
+    """A pinned recipe on its model, as a run of the history; the run's id, and the result.
+
+    A recovery that was killed goes on from its last checkpoint.
+    """
     import ffmerge_core as fm
+    from ffmerge_core.compression.resuming import underway
 
     # What names no layer of the model never was a run.
     recipe.plan.check(model.sublayers)
-    return record(
-        store,
-        recipe,
-        name_of(recipe),
-        lambda recipe, report: fm.run(recipe, report, model=model),
-        report,
-    )
+
+    def run(recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
+        return fm.run(recipe, report, model=model, folder=folder)
+
+    if recipe.recovery is None:
+        return record(store, recipe, recoveries.name_of(recipe), run, report)
+    if known := underway(recoveries.folder_of(store, recipe)):
+        note(f"Going on from step {known.step} of {known.asked}.")
+    return recoveries.carry_out(store, recipe, run, report)
 
 
 def add_test_split(store: RunStore, id: str, result: fm.RunResult, report: Report) -> None:
@@ -120,14 +136,27 @@ def show_run(store: RunStore, id: str, sizes: Mapping[str, Any] | None, *, as_js
     if as_json:
         say_json(asdict(run) if sizes is None else {**asdict(run), "export": sizes})
     else:
-        say_table(("", "Original", "Merged", "Change"), before_and_after(run.result or {}))
-        say("In brackets: 95% intervals over examples; a change is paired, example by example.")
-        if sizes is not None:
-            say()
-            say_exported(sizes)
-        # Beside the table: it says how busy this machine was, too.
-        if line := latency_text(run.result or {}):
-            note(line)
+        _say_run(run, sizes)
     note(f"Kept in the run history as “{run.name}”: {store.path}")
     if store.notice:
         note(store.notice)
+
+
+def _say_run(run: Run, sizes: Mapping[str, Any] | None) -> None:
+    result = run.result or {}
+    after = "Merged" if run.recipe["plan"].get("groups") != [] else "After"
+    say_table(("", "Original", after, "Change"), before_and_after(result))
+    say("In brackets: 95% intervals over examples; a change is paired, example by example.")
+    say()
+    say_table(("What it cost", "Seconds", "Peak memory"), cost_rows(run))
+    say(costs_note(run))
+    if timed := batch_rows(result):
+        say()
+        say_table(("Speed on this machine", "Original", after), timed)
+    if sizes is not None:
+        say()
+        say_exported(sizes)
+    if curve := result.get("recovery"):
+        say()
+        for line in recovery_lines(Curve.from_dict(curve), run.recipe):
+            say(line)

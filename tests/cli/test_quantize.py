@@ -20,8 +20,9 @@ def test_int8_is_part_of_the_recipe_and_of_what_is_exported(
     printed = ffmerge(*asked)
     assert printed.exit_code == 0, printed.stderr
     assert "Memory of the weights, part of them int8" in printed.stdout
-    assert "A batch took" in printed.stderr
-    assert "images a second on this machine." in printed.stderr
+    assert "Speed on this machine" in printed.stdout
+    assert "Images a second" in printed.stdout
+    assert "Quantisation" in printed.stdout, "among the steps and what they cost"
     (run,) = store.list()
     assert run.name == "Permute encoder 3–4, anchor first, int8"
     assert run.result is not None

@@ -1,0 +1,68 @@
+"""What a stored run took: seconds and peak memory by step, and what a batch takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ffmerge_core.plan import MergePlan
+from ffmerge_core.reporting.run import Run
+
+# As `compression.running.run` names them, in the order in which they come.
+STEPS: Mapping[str, str] = {
+    "load": "Loading",
+    "calibrate": "Calibration",
+    "align": "Alignment",
+    "merge": "Merge",
+    "recover": "Recovery",
+    "quantize": "Quantisation",
+    "evaluate": "Evaluation",
+    "time": "Timing of both models",
+}
+MEMORY_NOTE = (
+    "Peak memory is that of the whole process while a step ran: the libraries and all that was "
+    "loaded before are in it. A step is missing where it was not needed or its result was at hand."
+)
+RESUMED_NOTE = "Of a recovery that went on after an interruption, the last part alone is counted."
+
+
+class StepCost(NamedTuple):
+    """step: in words. seconds, peak_memory (bytes): None where the run was stored without."""
+
+    step: str
+    seconds: float | None
+    peak_memory: int | None
+
+
+def step_costs(run: Run) -> list[StepCost]:
+    """A finished run's steps and, last, all of them together; empty of a run without any."""
+    memory: Mapping[str, int] = (run.result or {}).get("memory") or {}
+    if not run.seconds:
+        return []
+    steps = [
+        StepCost(_in_words(step, run), run.seconds.get(step), memory.get(step))
+        for step in (*STEPS, *(run.seconds.keys() - STEPS.keys()))
+        if step in run.seconds
+    ]
+    return [*steps, StepCost("All steps", sum(run.seconds.values()), run.peak_memory)]
+
+
+def costs_note(run: Run) -> str:
+    """What these figures count, in sentences."""
+    return f"{MEMORY_NOTE} {RESUMED_NOTE}" if "recover" in run.seconds else MEMORY_NOTE
+
+
+def batch_costs(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(what, original, merged): milliseconds a batch and how much a second; empty if not timed."""
+    if not (timed := result.get("latency")):
+        return []
+    before, after = timed["original"], timed["merged"]
+    return [
+        ("Milliseconds a batch", 1e3 * before["seconds"], 1e3 * after["seconds"]),
+        (f"{before['unit'].capitalize()} a second", before["per_second"], after["per_second"]),
+    ]
+
+
+def _in_words(step: str, run: Run) -> str:
+    merges = run.recipe["plan"].get("kind", MergePlan.kind) == MergePlan.kind
+    return "Reduction" if step == "merge" and not merges else STEPS.get(step, step)
