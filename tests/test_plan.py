@@ -133,7 +133,7 @@ def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
         ({"method": "average"}, "method is 'average'; it must be one of permute"),
         ({"anchor": "best"}, "anchor is 'best'"),
         ({"kind": "drop"}, "kind 'drop'"),
-        ({"repair": "ridge"}, "no field repair"),
+        ({"repair": "ridge"}, "no field 'repair'"),
     ],
 )
 def test_unknown_choices_are_refused(change: dict[str, object], reason: str) -> None:
@@ -142,11 +142,11 @@ def test_unknown_choices_are_refused(change: dict[str, object], reason: str) -> 
 
 
 def test_impossible_recipes_are_refused() -> None:
-    with pytest.raises(PlanError, match="2 or more"):
+    with pytest.raises(PlanError, match="tokens is 1; a whole number from 2 up"):
         Recipe("x", MergePlan(()), tokens=1)
     with pytest.raises(PlanError, match="dtype"):
         Recipe("x", MergePlan(()), dtype="int4")
-    with pytest.raises(PlanError, match="Recipe has no field snapshot"):
+    with pytest.raises(PlanError, match="Recipe has no field 'snapshot'"):
         Recipe.from_dict(Recipe("x", MergePlan(())).to_dict() | {"snapshot": "y"})
 
 
@@ -177,7 +177,7 @@ def test_every_plan_comes_back_from_json_and_in_a_recipe(plan: Plan) -> None:
         ({"sublayers": "encoder.0"}, "a list of names"),
         ({"sublayers": [["encoder.0"]]}, "a list of names"),
         ({"sublayers": []}, "names none"),
-        ({"width": 3}, "no field width"),
+        ({"width": 3}, "no field 'width'"),
     ],
 )
 def test_stored_reductions_that_cannot_be(change: dict[str, object], reason: str) -> None:

@@ -13,10 +13,18 @@ from ffmerge_core.plan.merge import (
     check_groups,
     in_layer_order,
 )
+from ffmerge_core.plan.reading import recipe_from_json
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
 from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducible, Reduction
-from ffmerge_core.plan.words import Plan, layers_in_words, plan_from_dict, plan_in_words, short
+from ffmerge_core.plan.words import (
+    Plan,
+    layers_in_words,
+    plan_from_dict,
+    plan_in_words,
+    short,
+    stack_of,
+)
 
 __all__ = [
     "NOTHING_MERGED",
@@ -41,5 +49,7 @@ __all__ = [
     "layers_in_words",
     "plan_from_dict",
     "plan_in_words",
+    "recipe_from_json",
     "short",
+    "stack_of",
 ]

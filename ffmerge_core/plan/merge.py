@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.values import fields_of, one_of
+from ffmerge_core.plan.values import fields_of, one_of, whole
 
 Method = Literal["permute", "vanilla", "copy", "random"]
 Anchor = Literal["first", "middle", "last"]
@@ -53,6 +53,7 @@ class MergePlan:
         object.__setattr__(self, "groups", tuple(tuple(group) for group in self.groups))
         one_of("method", self.method, get_args(Method))
         one_of("anchor", self.anchor, get_args(Anchor))
+        whole("seed", self.seed, 0)
 
     @property
     def uses_anchor(self) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.recovery import Recovery
-from ffmerge_core.plan.values import fields_of, one_of
+from ffmerge_core.plan.values import fields_of, one_of, whole
 from ffmerge_core.plan.words import Plan, plan_from_dict
 
 Quantization = Literal["int8"]
@@ -42,18 +41,19 @@ class Recipe:
     quantize: Quantization | None = None
 
     def __post_init__(self) -> None:
-        if self.tokens < 2:
-            raise PlanError(f"{self.tokens} calibration tokens were asked for; take 2 or more.")
+        whole("tokens", self.tokens, 2)
+        whole("seed", self.seed, 0)
         one_of("dtype", self.dtype, ("float32",))
         if self.quantize is not None:
             one_of("quantize", self.quantize, get_args(Quantization))
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "plan": self.plan.to_dict()}
+        recovery = self.recovery and self.recovery.to_dict()
+        return {**asdict(self), "plan": self.plan.to_dict(), "recovery": recovery}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
-        """Inverse of `to_dict`; refuses unknown fields."""
+        """Inverse of `to_dict`; refuses unknown fields and values of other types."""
         values = fields_of(cls, data)
         values["plan"] = plan_from_dict(values["plan"])
         if values.get("recovery") is not None:

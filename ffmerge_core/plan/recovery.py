@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.values import fields_of
+from ffmerge_core.plan.values import fields_of, whole
 
 Stopped = Literal["finished", "no gain", "diverged", "cancelled"]
 
@@ -23,6 +24,8 @@ class Recovery:
     steps: of the optimiser. learning_rate: the highest, after a linear warm-up; then a cosine
     to 0. batch_size: examples a step (a process). distill: half of the loss is KL(original ‖
     model). lora_rank: train low-rank adapters of that rank alone and add them in at the end.
+    until: the step at which someone cancelled it: made again, it ends there with the same
+    weights, the learning rate having been on its way to `steps`.
     """
 
     steps: int = 200
@@ -30,17 +33,22 @@ class Recovery:
     batch_size: int = 32
     distill: bool = False
     lora_rank: int | None = None
+    until: int | None = None
 
     def __post_init__(self) -> None:
-        for what, number in (
-            ("steps", self.steps),
-            ("batch_size", self.batch_size),
-            ("lora_rank", 1 if self.lora_rank is None else self.lora_rank),
-        ):
-            if type(number) is not int or number < 1:
-                raise PlanError(f"A recovery's {what} is {number!r}; it must be 1 or more.")
+        whole("A recovery's steps", self.steps, 1)
+        whole("A recovery's batch_size", self.batch_size, 1)
+        if self.lora_rank is not None:
+            whole("A recovery's lora_rank", self.lora_rank, 1)
+        if self.until is not None:
+            whole("A recovery's until", self.until, 0)
+            if self.until >= self.steps:
+                raise PlanError(
+                    f"A recovery of {self.steps} steps cannot have been cancelled at step "
+                    f"{self.until}. Take its until out."
+                )
         rate = self.learning_rate
-        if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        if not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
             raise PlanError(
                 f"A recovery's learning rate is {rate!r}; it must be above 0, such as 0.0003."
             )
@@ -49,6 +57,11 @@ class Recovery:
     def interval(self) -> int:
         """Steps from one score on the validation split to the next."""
         return max(1, self.steps // _CHECKS)
+
+    @property
+    def last(self) -> int:
+        """The step after which it ends, if not before."""
+        return self.steps if self.until is None else self.until
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -59,11 +72,15 @@ class Recovery:
         return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if self.until is None:
+            # A recipe is known by what it says: one that nobody cancelled says nothing of it.
+            del values["until"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recovery:
-        """Inverse of `to_dict`; refuses unknown fields."""
+        """Inverse of `to_dict`; refuses unknown fields and values of other types."""
         return cls(**fields_of(cls, data))
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.merge import Mergeable
-from ffmerge_core.plan.values import fields_of
+from ffmerge_core.plan.values import fields_of, whole
 
 
 class Reducible(Mergeable, Protocol):
@@ -107,7 +107,7 @@ class Factor(_Reduction):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sublayers", _names("sublayers", self.sublayers))
-        _positive("rank", self.rank)
+        whole("rank", self.rank, 1)
 
     def check(self, sublayers: Sequence[Reducible]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
@@ -156,7 +156,7 @@ class Narrow(_Reduction):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sublayers", _names("sublayers", self.sublayers))
-        _positive("width", self.width)
+        whole("width", self.width, 1)
 
     def check(self, sublayers: Sequence[Reducible]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
@@ -204,12 +204,6 @@ def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise PlanError(f"{what} names none, so nothing would be done. Name one or more.")
     return tuple(names)
-
-
-def _positive(what: str, value: int) -> None:
-    # bool is an int to Python, and no number to a reader.
-    if type(value) is not int or value < 1:
-        raise PlanError(f"{what} is {value!r}; a whole number from 1 up was expected.")
 
 
 def _named(names: Sequence[str], sublayers: Sequence[Reducible]) -> list[Reducible]:

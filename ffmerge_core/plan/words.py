@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from reprlib import repr as clipped
 from typing import Any
 
 from ffmerge_core.errors import PlanError
@@ -19,9 +20,9 @@ _KINDS: dict[str, type[Plan]] = {
 def plan_from_dict(data: Mapping[str, Any]) -> Plan:
     """Inverse of any plan's `to_dict`; refuses unknown kinds and fields."""
     kind = data.get("kind", MergePlan.kind)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise PlanError(
-            f"A plan of kind {kind!r} was found; this version reads {', '.join(_KINDS)}."
+            f"A plan of kind {clipped(kind)} was found; this version reads {', '.join(_KINDS)}."
         )
     return _KINDS[kind].from_dict(data)
 
@@ -60,6 +61,11 @@ def short(names: Sequence[str]) -> str:
         stack, index = name.rsplit(".", 1)
         by_stack.setdefault(stack, []).append(int(index))
     return " and ".join(f"{stack} {_ranges(indices)}" for stack, indices in by_stack.items())
+
+
+def stack_of(name: str) -> str:
+    """ "encoder" of "encoder.3"."""
+    return name.rpartition(".")[0]
 
 
 def _ranges(indices: Sequence[int]) -> str:

@@ -6,11 +6,10 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
-from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe, plan_in_words
+from ffmerge_core.errors import DataError, PlanError
+from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import open_model
-from pages._ui.recipes import read_recipe
 from pages._ui.shared import current_workspace, shelf
 from pages._ui.subject import Opened, Subject
 from pages._ui.uploads import keep
@@ -172,13 +171,17 @@ def _recipe() -> None:
             raise DataError("Upload a recipe or paste one first.")
         if upload is not None and text:
             raise DataError("There is an upload and a pasted recipe. Take one of them away.")
-        _start(read_recipe(text if upload is None else upload.getvalue()))
+        _start(recipe_from_json(text if upload is None else upload.getvalue()))
         st.rerun()
 
 
 def _start(recipe: Recipe) -> None:
     workspace, models, plan = current_workspace(), shelf(), recipe.plan
-    assert isinstance(plan, MergePlan), "read_recipe refuses others"
+    if not isinstance(plan, MergePlan) or not plan.groups:
+        raise PlanError(
+            "This recipe's plan is no merge of groups, which is what the pages show. Carry it out "
+            "on the command line: ffmerge run."
+        )
 
     def restore(opened: Opened) -> None:
         subject = models.subject(opened)

@@ -240,7 +240,7 @@ def test_fidelity_is_recovered_without_labels(small: fm.LoadedModel) -> None:
 
 def test_what_cannot_be_done_is_a_sentence(small: fm.LoadedModel) -> None:
     for options, words in (
-        ({"steps": 0}, "steps is 0; it must be 1 or more"),
+        ({"steps": 0}, "steps is 0; a whole number from 1 up was expected"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"lora_rank": 0}, "lora_rank is 0"),
         ({"learning_rate": 0.0}, "learning rate is 0.0; it must be above 0"),

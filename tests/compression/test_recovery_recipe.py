@@ -32,7 +32,7 @@ def test_a_recipe_carries_it(model: fm.LoadedModel) -> None:
     old = wanted.to_dict()
     del old["recovery"]  # as recipes were written before
     assert fm.Recipe.from_dict(old).recovery is None
-    with pytest.raises(PlanError, match="Recovery has no field epochs"):
+    with pytest.raises(PlanError, match="Recovery has no field 'epochs'"):
         fm.Recipe.from_dict({**old, "recovery": {"epochs": 3}})
     with pytest.raises(PlanError, match="steps is '5'"):
         fm.Recipe.from_dict({**old, "recovery": {"steps": "5"}})

@@ -210,13 +210,10 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("not JSON", "it is no JSON"),
-        ("[]", "0 runs"),
-        ('{"groups": []}', "a source and a plan were expected"),
-        (recipe(tokens="many"), "damaged or edited"),
-        (recipe(tokens=2.5), "tokens is 2.5"),
-        (recipe(plan={"groups": []}), "no groups"),
-        (recipe(colour="red"), "colour"),
+        ("not JSON", "This is no recipe, for it is not JSON"),
+        (recipe(tokens=2.5), "tokens is 2.5; a whole number was expected"),
+        (recipe(plan={"groups": []}), "no merge of groups"),
+        (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "no merge of groups"),
         (recipe(source="demo:nothing"), "There is no demo"),
         (recipe(plan={"groups": [["encoder.1", "encoder.2"]]}), "encoder.1 is not an FF sublayer"),
         (recipe(revision="0" * 64), "The weights of this recipe are others"),
