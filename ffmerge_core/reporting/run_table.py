@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import DropFF, DropLayers, plan_from_dict, plan_in_words
+from ffmerge_core.reporting.costs import STEPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,10 @@ Record = dict[str, Any]
 def to_frame(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a run, in the order given; empty cells where a run has no such figure.
 
-    "weights MB" is 10⁶ bytes; every "change" is merged minus original, paired over the
-    examples; "low" and "high" are the ends of the interval of the column before them. Figures
-    beside a task's own, such as "validation chrF", have columns where a run has them, at the end.
+    MB are 10⁶ bytes; a peak memory is that of the whole process. Every "change" is merged minus
+    original, paired over the examples; "low" and "high" are the ends of the interval of the
+    column before them. Figures beside a task's own, such as "validation chrF", have columns where
+    a run has them, at the end.
     """
     import pandas as pd
 
@@ -72,6 +74,7 @@ def _record(run: Run | None) -> Record:
         **_scores(result, "test"),
         "seconds": sum(run.seconds.values()) if run and run.seconds else None,
         "peak memory MB": _scaled(run.peak_memory if run else None),
+        **_costs(run, result),
         "error": run.error if run else None,
         "id": run.id if run else None,
     }
@@ -79,8 +82,10 @@ def _record(run: Run | None) -> Record:
 
 def _groups(plan: Mapping[str, Any]) -> str | None:
     """What is merged; of a plan without groups, what it says of itself."""
-    if not plan or "groups" in plan:
-        return "; ".join(" + ".join(group) for group in plan.get("groups") or ()) or None
+    if not plan:
+        return None
+    if groups := plan.get("groups"):
+        return "; ".join(" + ".join(group) for group in groups)
     try:
         return plan_in_words(plan_from_dict(plan))
     except PlanError:  # of another version
@@ -119,6 +124,21 @@ def _scores(result: Mapping[str, Any], split: str) -> Record:
         f"{split} loss change high": loss_high,
         f"{split} agreement": change.get("agreement"),
     }
+
+
+def _costs(run: Run | None, result: Mapping[str, Any]) -> Record:
+    """Columns of each step's cost, and of what was timed of both models."""
+    seconds, memory = run.seconds if run else {}, result.get("memory") or {}
+    timed = result.get("latency") or {}
+    columns: Record = {}
+    for step in STEPS:
+        columns[f"{step} seconds"] = seconds.get(step)
+        columns[f"{step} peak memory MB"] = _scaled(memory.get(step))
+    for side, before in (("original", "original "), ("merged", "")):
+        latency = timed.get(side) or {}
+        columns[f"{before}batch seconds"] = latency.get("seconds")
+        columns[f"{before}throughput per second"] = latency.get("per_second")
+    return columns | {"throughput of": (timed.get("merged") or {}).get("unit")}
 
 
 def _others(run: Run) -> Record:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from ffmerge_core.plan import DropFF, DropLayers, Factor, MergePlan, Narrow, Recipe
+from ffmerge_core.plan import NOTHING_MERGED, DropFF, DropLayers, Factor, MergePlan, Narrow, Recipe
 from ffmerge_core.reporting.runs import RunStore
 
 
@@ -24,6 +24,11 @@ RESULT = {
             "value": -0.07, "interval": [-0.1, -0.04], "loss": 1.0, "loss_interval": [0.8, 1.2],
             "agreement": 0.92, "n": 359,
         }
+    },
+    "memory": {"calibrate": 2_500_000, "merge": 3_000_000},
+    "latency": {
+        "original": {"seconds": 0.02, "per_second": 3_200.0, "unit": "images"},
+        "merged": {"seconds": 0.01, "per_second": 6_400.0, "unit": "images"},
     },
     "pairs": [{"anchor": "encoder.3", "sublayer": "encoder.4", "before": 0.1, "after": 0.6}],
 }  # fmt: skip
@@ -53,6 +58,12 @@ def test_the_table_has_one_row_a_run_with_its_figures(store, runs):
     assert (row["tokens"], row["seed"], row["method"]) == (5_000, 3, "permute")
     assert (row["original parameters"], row["parameters"]) == (600_000, 500_000)
     assert (row["weights MB"], row["peak memory MB"], row["seconds"]) == (2.0, 3.0, 1.5)
+    assert (row["calibrate seconds"], row["calibrate peak memory MB"]) == (1.0, 2.5)
+    assert (row["merge seconds"], row["merge peak memory MB"]) == (0.5, 3.0)
+    assert table[["recover seconds", "recover peak memory MB"]].isna().all(axis=None)
+    assert (row["original batch seconds"], row["batch seconds"]) == (0.02, 0.01)
+    assert (row["original throughput per second"], row["throughput per second"]) == (3_200, 6_400)
+    assert row["throughput of"] == "images"
     assert row["validation original score"] == 0.97
     assert (row["validation score"], row["validation score low"]) == (0.9, 0.89)
     assert (row["validation score change"], row["validation loss change high"]) == (-0.07, 1.2)
@@ -75,6 +86,12 @@ def test_a_plan_without_groups_says_its_own_words(store, plan, method, words, re
     row = store.to_frame(store.list()).iloc[0]
     assert (row["method"], row["groups"], row["sublayers removed"]) == (method, words, removed)
     assert row["anchor"] is None
+
+
+def test_the_original_as_a_plan_says_so_where_groups_stand(store):
+    store.start(Recipe("demo:vit-digits", NOTHING_MERGED).to_dict(), "demo:vit-digits", "x", {})
+    row = store.to_frame(store.list()).iloc[0]
+    assert (row["groups"], row["sublayers removed"]) == ("Original, nothing merged", 0)
 
 
 def test_a_plan_of_another_version_leaves_its_cells_empty(store):
