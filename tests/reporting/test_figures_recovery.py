@@ -62,3 +62,41 @@ def test_before_the_first_score_there_are_axes():
     assert [len(trace.x) for trace in figure.data] == [0, 0, 0]
     assert figure.layout.yaxis2.title.text == "accuracy, higher is better"
     assert recovery_chart((), PERPLEXITY, 20).layout.yaxis2.title.text.endswith("lower is better")
+
+
+def test_each_step_is_faint_behind_the_means_of_the_checks():
+    steps = [(step, 0.9 - 0.05 * step) for step in range(1, 11)]
+    figure = recovery_chart(POINTS, ACCURACY, 20, each_step=[*steps, (11, math.nan)])
+    faint, mean = (trace(figure, name) for name in ("training loss, each step", "training loss"))
+    assert list(zip(faint.x, faint.y, strict=True)) == steps
+    assert figure.data.index(faint) < figure.data.index(mean), "behind it"
+    assert (faint.line.color, faint.yaxis) == (mean.line.color, mean.yaxis)
+    assert faint.line.width < mean.line.width
+    assert faint.opacity < 1
+
+
+def test_axes_hold_all_that_is_drawn_and_seldom_move():
+    grown = [
+        recovery_chart(
+            (CurvePoint(0, None, 3.9, 49.0),),
+            PERPLEXITY,
+            100,
+            original=30.0,
+            each_step=[(step, 3.9 - 0.004 * step) for step in range(1, known)],
+        )
+        for known in range(2, 100)
+    ]
+    ranges = [tuple(figure.layout.yaxis.range) for figure in grown]
+    assert len(set(ranges)) < 12
+    for figure, (low, high) in zip(grown, ranges, strict=True):
+        assert all(low < loss < high for loss in trace(figure, "training loss, each step").y)
+    low, high = grown[0].layout.yaxis2.range
+    assert low < 30.0 < 49.0 < high, "the original's line among them"
+    assert len({tuple(figure.layout.xaxis.range) for figure in grown}) == 1
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3, 250.0])
+def test_one_point_alone_has_room_around_it(loss):
+    figure = recovery_chart((CurvePoint(0, None, loss, loss),), PERPLEXITY, 20)
+    for axis in (figure.layout.yaxis, figure.layout.yaxis2):
+        assert axis.range[0] <= loss < axis.range[1]

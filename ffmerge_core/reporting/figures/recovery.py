@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -22,13 +22,17 @@ def recovery_chart(
     steps: int,
     best_step: int | None = None,
     original: float | None = None,
+    each_step: Sequence[tuple[int, float]] = (),
 ) -> go.Figure:
     """Training and validation loss, and below them the metric on validation.
 
     steps: where the axis ends. best_step: marked, None while it is not known.
-    original: the untouched model's value of the metric, dashed.
+    original: the untouched model's value of the metric, dashed. each_step: (step, training
+    loss), drawn faintly behind the means that the points have.
     """
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
+    if each_step:
+        _draw_steps(figure, each_step)
     _draw(figure, 1, points, "training loss", ORANGE, lambda p: p.training_loss, LOSS)
     _draw(figure, 1, points, "validation loss", BLUE, lambda p: p.loss, LOSS)
     _draw(figure, 2, points, f"validation {metric.name}", GREEN, lambda p: p.value, metric)
@@ -56,17 +60,60 @@ def recovery_chart(
     margin = 0.02 * steps
     figure.update_xaxes(range=[-margin, steps + margin], zeroline=False)
     figure.update_xaxes(title="step", row=2)
-    # A first point alone would stand between values that no loss has.
+    losses = [loss for point in points for loss in (point.training_loss, point.loss)]
     figure.update_yaxes(
-        title="loss, lower is better", rangemode="nonnegative", zeroline=False, row=1
+        title="loss, lower is better",
+        range=_span([*losses, *(loss for _, loss in each_step)], from_zero=True),
+        zeroline=False,
+        row=1,
     )
     figure.update_yaxes(
         title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
         tickformat=".1%" if metric.percent else None,
+        range=_span([original, *(point.value for point in points)]),
         zeroline=False,
         row=2,
     )
+    # What a reader zoomed into stays while the curve grows.
+    figure.update_layout(uirevision="recovery")
     return figure
+
+
+def _span(values: Iterable[float | None], *, from_zero: bool = False) -> list[float] | None:
+    """A range around the values with round ends: it seldom moves while the curve grows.
+
+    from_zero: it begins at 0 where the values come within half of their way to it.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    margin = max(0.05 * (high - low), 0.01 * abs(high)) or 1.0
+    width = high - low + 2 * margin
+    unit = 10 ** math.floor(math.log10(width))
+    step = next(unit * share for share in (0.5, 1, 2, 5) if width <= 5 * unit * share)
+    top = step * math.ceil((high + margin) / step)
+    if from_zero and 0 <= low <= high / 2:
+        return [0.0, top]
+    return [step * math.floor((low - margin) / step), top]
+
+
+def _draw_steps(figure: go.Figure, each_step: Sequence[tuple[int, float]]) -> None:
+    known = [(step, loss) for step, loss in each_step if math.isfinite(loss)]
+    figure.add_scatter(
+        x=[step for step, _ in known],
+        y=[loss for _, loss in known],
+        mode="lines",
+        name="training loss, each step",
+        line={"color": ORANGE, "width": 1},
+        opacity=0.5,
+        hovertext=[
+            f"<b>step {step}</b><br>training loss {LOSS.text(loss)}" for step, loss in known
+        ],
+        hoverinfo="text",
+        row=1,
+        col=1,
+    )
 
 
 def _draw(
