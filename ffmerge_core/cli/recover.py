@@ -60,7 +60,8 @@ def recover(
 ) -> None:
     """Fine-tune what a recipe makes, shortly; Ctrl-C keeps the best so far.
 
-    What was killed goes on from its last checkpoint when the same command is given again.
+    What was killed goes on from its last checkpoint when the same command is given again. A
+    stored recovery is made anew, to its end also where it was cancelled; run repeats it as it was.
     """
     asked = {
         "steps": steps,
@@ -70,7 +71,7 @@ def recover(
         "lora_rank": lora_rank,
     }
     found = read_recipe(recipe)
-    base = (found.recovery or DEFAULT).to_dict()
+    base = replace(found.recovery or DEFAULT, until=None).to_dict()
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = replace(
         found,
@@ -85,5 +86,7 @@ def recover(
         if out is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(out, wanted)
-        id, _ = carry_out(store, model, wanted, report)
+        id, result = carry_out(store, model, wanted, report)
+        if out is not None and result.recipe != wanted:
+            write_recipe(out, result.recipe)  # as it was cancelled
     show_run(store, id, None, as_json=json)

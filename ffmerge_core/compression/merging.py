@@ -139,7 +139,7 @@ def merge_group(
 def _random_weights(model: LoadedModel, members: list[FFSublayer], seed: int) -> Weights:
     """Normal values with each role's mean and deviation over the members."""
     # Another draw for another group; the same one however the groups are ordered.
-    generator = torch.Generator().manual_seed(1009 * seed + members[0].index)
+    generator = torch.Generator().manual_seed((1009 * seed + members[0].index) % 2**63)
     owned = [weights_by_role(model.model, sublayer) for sublayer in members]
     drawn: Weights = {}
     with torch.no_grad():

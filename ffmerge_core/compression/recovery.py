@@ -28,6 +28,7 @@ def recover(
     batch_size: int = 32,
     distill: bool = False,
     lora_rank: int | None = None,
+    until: int | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     report: Report = silent,
@@ -44,7 +45,7 @@ def recover(
     same curve on one machine.
     Raises `DataError` if the task has no training data, `PlanError` for impossible options.
     """
-    recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank)
+    recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank, until)
     if model.quantized is not None:
         raise PlanError(
             f"The weights of this model are {model.quantized}, which cannot be trained. Recover "

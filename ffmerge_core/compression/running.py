@@ -38,6 +38,7 @@ _STEPS = (
 class RunResult:
     """What a recipe gave. before, after: the original and the merged model on validation.
 
+    recipe: as it was carried out: with its revisions, and with where its recovery was cancelled.
     feats: what the plan was carried out by, if it needs features. latency: of "original" and
     "merged", taken in turns. seconds, memory: by step; memory is the peak, of the whole process,
     in bytes. peak_memory: that of all steps.
@@ -138,15 +139,16 @@ def run(
         if recipe.quantize is not None:
             with cost.step("quantize"):
                 merged = quantize(merged, recipe.quantize)
+        done = _as_it_ended(recipe, merged.curve)
         # Someone who cancelled a recovery wants the score of what it came to.
-        stopped = merged.curve is not None and merged.curve.stopped == "cancelled"
+        heard = report if done == recipe else silent
         with cost.step("evaluate"):
-            after = evaluate(merged, "validation", silent if stopped else _part(report, 6))
+            after = evaluate(merged, "validation", _part(heard, 6))
         with cost.step("time"):
             both = (model.model, merged.model)
-            timed = latencies(both, model.require_task(), silent if stopped else _part(report, 7))
+            timed = latencies(both, model.require_task(), _part(heard, 7))
     return RunResult(
-        recipe=fixed(recipe, model),
+        recipe=fixed(done, model),
         original=model,
         merged=merged,
         before=before,
@@ -185,6 +187,13 @@ def scores_record(before: Evaluation, after: Evaluation) -> dict[str, Any]:
         "merged": {split: after.summary()},
         "difference": {split: after.versus(before).summary()},
     }
+
+
+def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
+    """The recipe that gives this curve to the end: a recovery that was cancelled says where."""
+    if recipe.recovery is None or curve is None or curve.stopped != "cancelled":
+        return recipe
+    return replace(recipe, recovery=replace(recipe.recovery, until=curve.steps))
 
 
 def _check_source(recipe: Recipe, model: LoadedModel) -> None:

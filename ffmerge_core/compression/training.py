@@ -58,7 +58,8 @@ class Training:
         """Train to the end and leave the best weights in the student.
 
         Cancelled after the first score, it ends with the best so far. Interrupted, it writes
-        its checkpoint and raises on.
+        its checkpoint and raises on. A step whose score was due and did not come counts as not
+        taken, so that `Recovery.until` says all that is needed to make the same curve again.
         """
         self._resume()
         batches = self._batches()
@@ -66,8 +67,10 @@ class Training:
         with torch.random.fork_rng(self._forked):
             try:
                 while self._stopped is None:
-                    if not self._points or (self._due and self._points[-1].step < self._step):
+                    if self._unscored:
                         self._check(report)
+                    elif self._step == self._recovery.until:
+                        self._stopped = "cancelled"
                     else:
                         self._train(next(batches), report)
             except Cancelled as error:
@@ -76,7 +79,9 @@ class Training:
                 self._save()
                 if isinstance(error, Interrupted):
                     raise
-                self._stopped = self._stopped or "cancelled"
+                if self._stopped is None:
+                    self._stopped = "cancelled"
+                    self._step -= self._unscored
         self._set(self._best)
         self._student.cpu().eval()
         assert self._stopped is not None
@@ -91,8 +96,10 @@ class Training:
         )
 
     @property
-    def _due(self) -> bool:
-        return self._step % self._recovery.interval == 0 or self._step == self._recovery.steps
+    def _unscored(self) -> bool:
+        """Whether a score is due after the steps that were taken."""
+        due = self._step % self._recovery.interval == 0 or self._step == self._recovery.steps
+        return due and (not self._points or self._points[-1].step < self._step)
 
     @property
     def _forked(self) -> list[torch.device]:
@@ -109,7 +116,8 @@ class Training:
     def _train(self, batch: Batch, report: Report) -> None:
         """One step of the optimiser, or the end if the loss is not finite."""
         of = self._accelerator
-        torch.manual_seed((self._seed * 1_000_003 + self._step) * 1009 + of.process_index)
+        number = (self._seed * 1_000_003 + self._step) * 1009 + of.process_index
+        torch.manual_seed(number % 2**63)
         self._prepared.train()
         for group in self._adamw.param_groups:
             group["lr"] = self._recovery.rate(self._step)
@@ -179,7 +187,7 @@ class Training:
         return copy.deepcopy(self._student).cpu()
 
     def _tell(self, report: Report, values: dict[str, float]) -> None:
-        total = self._recovery.steps
+        total = self._recovery.last
         report(self._step, total, f"step {self._step} of {total}", values)
 
     def _trained(self) -> dict[str, Tensor]:

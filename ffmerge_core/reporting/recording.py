@@ -31,7 +31,13 @@ def record(
     run = store.start(recipe.to_dict(), recipe.source, name, versions())
     try:
         result = carry_out(recipe, report)
-        store.finish(run.id, result.record(), result.seconds, result.peak_memory)
+        store.finish(
+            run.id,
+            result.record(),
+            result.seconds,
+            result.peak_memory,
+            recipe=result.recipe.to_dict(),
+        )
     except Interrupted:
         # The run stays "running" and its process ends, by which the next server knows it.
         raise

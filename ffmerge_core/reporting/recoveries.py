@@ -94,6 +94,8 @@ def name_of(recipe: Recipe) -> str:
 def recovery_in_words(recovery: Recovery) -> str:
     """ "200 steps, batches of 32, learning rate 0.0003, distilled from the original"."""
     steps = f"{recovery.steps:,} {'step' if recovery.steps == 1 else 'steps'}"
+    if recovery.until is not None:
+        steps = f"{recovery.until:,} of {steps}"
     parts = [
         steps,
         f"batches of {recovery.batch_size}",

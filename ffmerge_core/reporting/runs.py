@@ -78,11 +78,17 @@ class RunStore:
         result: Mapping[str, Any],
         seconds: Mapping[str, float],
         peak_memory: int | None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> Run:
-        """Record that a run ended well."""
+        """Record that a run ended well.
+
+        recipe: as it was carried out, where that differs from what was asked.
+        """
+        carried_out = {} if recipe is None else {"recipe": recipe}
         return self._end(
-            id, status="done", result=result, seconds=seconds, peak_memory=peak_memory, error=None
-        )
+            id, status="done", result=result, seconds=seconds, peak_memory=peak_memory, error=None,
+            **carried_out,
+        )  # fmt: skip
 
     def fail(self, id: str, error: str) -> Run:
         """Record that a run ended with an error, told in a sentence."""

@@ -117,10 +117,28 @@ def test_one_ctrl_c_keeps_the_best_so_far(
     done = ffmerge("recover", file, *ASKED)
     assert done.exit_code == 0, done.stderr
     assert "press Ctrl-C again" in done.stderr
-    assert "Cancelled after 3 of 4 steps." in done.stdout
+    assert "Cancelled after 2 of 4 steps." in done.stdout
     assert [run.status for run in store.list()] == ["done"]
     assert left(home) == []
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_recipe_of_one_that_was_cancelled_repeats_it_or_begins_anew(
+    ffmerge: Call, store: RunStore, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "cancelled.json"
+    with monkeypatch.context() as pressed:
+        pressing(pressed, 2)
+        assert ffmerge("recover", file, *ASKED, "--recipe", out).exit_code == 0
+    (first,) = store.list()
+    assert json.loads(out.read_text()) == first.recipe
+    again = json.loads(ffmerge("run", out, "--json").stdout)
+    assert first.result is not None
+    for part in ("recovery", "merged", "difference"):
+        assert again["result"][part] == first.result[part]
+    assert again["recipe"] == first.recipe
+    whole = json.loads(ffmerge("recover", out, "--json").stdout)
+    assert Curve.from_dict(whole["result"]["recovery"]).steps == 4
 
 
 def test_two_end_it_and_the_next_call_goes_on(

@@ -9,7 +9,8 @@ import ffmerge_core as fm
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, Interrupted, PlanError
 from ffmerge_core.models.structure import fingerprint
-from ffmerge_core.plan import Curve
+from ffmerge_core.plan import Curve, Recovery
+from ffmerge_core.progress import Report
 from tests.conftest import determined, noise_task, timm_vit
 from tests.tasks import texts
 
@@ -61,19 +62,25 @@ def test_without_one_the_record_says_so(model: fm.LoadedModel) -> None:
     assert fm.run(fm.Recipe(model.source, PLAN), model=model).record()["recovery"] is None
 
 
-def test_cancelling_it_scores_what_it_came_to(model: fm.LoadedModel) -> None:
+def cancelling(said: str) -> Report:
+    """Cancel pressed at a message, and heard from then on."""
     pressed = False
 
     def stop(step: int, total: int, message: str, values: object = None) -> None:
         nonlocal pressed
-        pressed = pressed or message == "Recovering: step 3 of 10"
+        pressed = pressed or message == f"Recovering: {said}"
         if pressed:
             raise Cancelled("Cancelled.")
 
-    result = fm.run(recipe(model), stop, model=model)
+    return stop
+
+
+def test_cancelling_it_scores_what_it_came_to(model: fm.LoadedModel) -> None:
+    result = fm.run(recipe(model), cancelling("step 3 of 10"), model=model)
     assert result.curve is not None
-    assert (result.curve.stopped, result.curve.steps) == ("cancelled", 3)
+    assert (result.curve.stopped, result.curve.steps) == ("cancelled", 2)
     assert result.after.loss == min(point.loss for point in result.curve.points)
+    assert result.recipe.recovery == Recovery(10, batch_size=6, until=2)
 
 
 def test_a_stopping_process_leaves_a_checkpoint(model: fm.LoadedModel, tmp_path: Path) -> None:

@@ -131,8 +131,8 @@ def test_cancel_keeps_the_best_so_far_and_says_so(
         press(tab, "Recover")
     (recovered, _) = run_store().list(DEMO)
     curve = curve_of(recovered)
-    assert (recovered.status, curve.stopped, curve.steps) == ("done", "cancelled", 3)
-    assert "Cancelled after 3 of 4 steps." in sentences(tab)
+    assert (recovered.status, curve.stopped, curve.steps) == ("done", "cancelled", 2)
+    assert "Cancelled after 2 of 4 steps." in sentences(tab)
     assert folders(home) == []
 
 
