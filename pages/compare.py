@@ -132,10 +132,16 @@ def open_run(run: Run, subject: Subject) -> None:
     recipe = Recipe.from_dict(run.recipe)
     workspace, plan = current_workspace(), recipe.plan
     workspace.open_run(run.id)
-    if not isinstance(plan, MergePlan):
+    if not isinstance(plan, MergePlan) or not plan.groups:
         st.switch_page("pages/merge.py")
     workspace.set_groups(plan.groups, subject.sublayers)
-    workspace.choose(method=plan.method, anchor=plan.anchor, tokens=recipe.tokens, seed=recipe.seed)
+    workspace.choose(
+        method=plan.method,
+        anchor=plan.anchor,
+        tokens=recipe.tokens,
+        seed=recipe.seed,
+        int8=recipe.quantize == "int8",
+    )
     st.switch_page("pages/similarity.py")
 
 

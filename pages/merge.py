@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, short
+from ffmerge_core.plan import MergePlan, Recipe, short
+from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
 from pages._ui.changed import what_changed
 from pages._ui.export import export
@@ -16,7 +17,7 @@ from pages._ui.results import alignment, before_and_after
 from pages._ui.shared import current_workspace, run_store, shelf
 from pages._ui.subject import Opened, Subject
 from pages._ui.try_out import try_out
-from pages._ui.widgets import empty_state, guarded, next_step
+from pages._ui.widgets import INT8_HELP, empty_state, guarded, next_step
 
 METHODS = {
     "permute": "Permute: align neurons, then average (the paper's)",
@@ -30,7 +31,7 @@ ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
 def choose(subject: Subject) -> Recipe:
     workspace = current_workspace()
     chosen = workspace.settings
-    for key in ("method", "anchor"):
+    for key in ("method", "anchor", "int8"):
         st.session_state.setdefault(key, getattr(chosen, key))
     left, middle, right = st.columns([4, 2, 4], gap="large")
     method = left.radio("Method", list(METHODS), key="method", format_func=METHODS.__getitem__)
@@ -43,7 +44,8 @@ def choose(subject: Subject) -> Recipe:
         help="The layer of each group that the others are aligned to, or copied from. A plain "
         "average and a random draw have none.",
     )
-    workspace.choose(method=method, anchor=anchor)
+    int8 = left.toggle("int8 weights", key="int8", help=INT8_HELP)
+    workspace.choose(method=method, anchor=anchor, int8=int8)
     with right:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
@@ -55,13 +57,14 @@ def choose(subject: Subject) -> Recipe:
         fidelity=subject.opened.fidelity,
         tokens=chosen.tokens,
         seed=chosen.seed,
+        quantize="int8" if int8 else None,
     )
 
 
 def merge_button(recipe: Recipe) -> None:
     store, workspace, models = run_store(), current_workspace(), shelf()
     job = latest_job("merge")
-    name = plan_in_words(recipe.plan)
+    name = name_of(recipe)
     st.button(
         "Merge",
         type="primary",
@@ -157,6 +160,14 @@ def load_again(run: Run, recipe: Recipe) -> None:
 
 with guarded():
     subject = opened_subject("Merge")
+    if subject.merged:
+        empty_state(
+            "This model was compressed before it was saved, so it can be neither merged again nor "
+            "saved in another layout here. Open the original on the Model page.",
+            "pages/model.py",
+            "Open a model",
+        )
+        st.stop()
     if current_workspace().groups:
         merge_button(choose(subject))
     else:

@@ -12,6 +12,14 @@ from pages._ui.widgets import empty_state, guarded
 
 with guarded():
     subject = opened_subject("Recover")
+    if subject.merged:
+        empty_state(
+            "This model was compressed before it was saved. A recovery begins with the original "
+            "and carries out a plan on it first: open the original on the Model page.",
+            "pages/model.py",
+            "Open a model",
+        )
+        st.stop()
     runs = runs_of(subject)
     offer_to_go_on(runs)
     if not plans(runs):
@@ -24,9 +32,9 @@ with guarded():
         )
         st.stop()
     plan = choose_plan(runs)
-    recover_button(choose_recovery(plan))
+    recover_button(choose_recovery(plan, runs))
     run = shown(runs, plan)
     # Two curves, one still growing, would be taken for one another.
     if not progress(subject) and run is not None:
         st.divider()
-        results(run)
+        results(run, runs)

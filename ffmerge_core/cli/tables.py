@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.plan import Curve
 from ffmerge_core.reporting.costs import batch_costs, step_costs
-from ffmerge_core.reporting.scores import LOSS, Stored, figures_of
+from ffmerge_core.reporting.scores import LOSS, Stored, figures_of, made
 from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def recovery_lines(curve: Curve, recipe: Record) -> list[str]:
         f"Before the recovery: {curve.metric} {own(first.value)}, loss {loss(first.loss)}; after "
         f"it: {own(best.value)}, {loss(best.loss)}.",
         "Nothing was merged: this is what tuning alone gains."
-        if recipe["plan"].get("groups") == []
+        if made(recipe) == "Tuned"
         else "The original was not fine-tuned: a gain over it may come from further training, not "
         "from the plan.",
     ]

@@ -28,6 +28,7 @@ from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.recording import record
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
+from ffmerge_core.reporting.scores import made
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -144,7 +145,7 @@ def show_run(store: RunStore, id: str, sizes: Mapping[str, Any] | None, *, as_js
 
 def _say_run(run: Run, sizes: Mapping[str, Any] | None) -> None:
     result = run.result or {}
-    after = "Merged" if run.recipe["plan"].get("groups") != [] else "After"
+    after = made(run.recipe)
     say_table(("", "Original", after, "Change"), before_and_after(result))
     say("In brackets: 95% intervals over examples; a change is paired, example by example.")
     say()

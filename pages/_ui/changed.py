@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from ffmerge_core.reporting.scores import made
 from ffmerge_core.reporting.text_diff import word_diff
 from pages._ui.examples import (
     changed_examples,
@@ -51,7 +52,7 @@ def changed_images(result: fm.RunResult, task: Any) -> None:
     shown = changed[:SHOWN_IMAGES]
     st.write(
         f"{len(changed)} of {n} predictions changed{_first(shown, changed)}. "
-        "Below each: true class: original → merged."
+        f"Below each: true class: original → {_made(result)}."
     )
     images = task.splits["validation"]
 
@@ -69,7 +70,7 @@ def moved_images(result: fm.RunResult, task: Any) -> None:
     shown = np.argsort(cosines, kind="stable")[:SHOWN_IMAGES].tolist()
     st.write(
         f"The {len(shown)} of {count(result.after.n)} validation images whose embedding moved "
-        "most. Below each: the cosine between the original's and the merged model's."
+        f"most. Below each: the cosine between the original's and the {_made(result)} model's."
     )
     images = task.splits["validation"].images
     _gallery(images, [(index, f"{cosines[index]:.4f}") for index in shown])
@@ -94,8 +95,8 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
     fidelity = result.after.metric == "top-1 agreement"
     if fidelity:
         st.write(
-            f"The {len(shown)} of {n} validation {task.examples} on which the merged model is "
-            "farthest from the original; KL divergence in nats per token."
+            f"The {len(shown)} of {n} validation {task.examples} on which the {_made(result)} "
+            "model is farthest from the original; KL divergence in nats per token."
         )
     else:
         st.write(
@@ -131,7 +132,7 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
     st.write(
         f"{len(changed)} of {n} translations changed{_first(shown, changed)}, the one whose "
         "reference lost most probability first. Struck through is what only the original says, "
-        "underlined what only the merged model says."
+        f"underlined what only the {_made(result)} model says."
     )
     for index in shown:
         with st.container(border=True):
@@ -139,17 +140,26 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
                 *task.scored("validation")[index],
                 result.before.predictions[index],
                 result.after.predictions[index],
+                made(result.recipe.to_dict()),
             )
 
 
-def translations(source: str, reference: str | None, original: str, merged: str) -> None:
-    """A sentence and both its translations, the words marked in which these differ."""
-    old, new = word_diff(original, merged)
+def translations(source: str, reference: str | None, original: str, other: str, name: str) -> None:
+    """A sentence and both its translations, the words marked in which these differ.
+
+    name: of the model that is not the original.
+    """
+    old, new = word_diff(original, other)
     rows = [("Source", escape(source))]
     if reference is not None:
         rows.append(("Reference", escape(reference)))
-    rows += [("Original", marked(old, "original")), ("Merged", marked(new, "merged"))]
+    rows += [("Original", marked(old, "original")), (name, marked(new, "merged"))]
     labelled_texts(rows)
+
+
+def _made(result: fm.RunResult) -> str:
+    """ "merged", in the middle of a sentence."""
+    return made(result.recipe.to_dict()).lower()
 
 
 def _first(shown: Sequence[int], changed: Sequence[int]) -> str:

@@ -16,10 +16,11 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core import demos
-from ffmerge_core.plan import Recipe, plan_from_dict, plan_in_words
+from ffmerge_core.plan import DropLayers, MergePlan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.runs import Run
+from ffmerge_core.reporting.scores import made
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.widgets import Download, count, download_row, megabytes
 
@@ -49,18 +50,21 @@ class Made:
 def export(run: Run, result: fm.RunResult | None) -> None:
     """Sizes, both layouts, their files, and the recipe."""
     folder = _folder(run)
-    made = {layout: _made(folder / layout) for layout in LAYOUTS}
-    _sizes(run, made)
+    saved = {layout: _made(folder / layout) for layout in LAYOUTS}
+    _sizes(run, saved)
     columns = st.columns(2, gap="large")
+    recipe = Recipe.from_dict(run.recipe)
     for (layout, sentence), column in zip(LAYOUTS.items(), columns, strict=True):
         with column:
             st.markdown(sentence)
-            _save(run, result, folder / layout, layout, again=made[layout] is not None)
-            if (found := made[layout]) is not None:
+            if layout == "portable" and (reason := why_not_portable(recipe)):
+                st.info(reason)
+                continue
+            _save(run, result, folder / layout, layout, again=saved[layout] is not None)
+            if (found := saved[layout]) is not None:
                 _fetch(found, f"{folder.name}-{layout}.zip")
-    recipe = Recipe.from_dict(run.recipe)
     st.markdown(
-        "The **recipe** says everything that made this merge. `ffmerge run recipe.json` carries it "
+        "The **recipe** says everything that made this model. `ffmerge run recipe.json` carries it "
         "out on the command line and gets the same numbers; the Model page opens it here."
     )
     download_row(
@@ -72,6 +76,21 @@ def export(run: Run, result: fm.RunResult | None) -> None:
         ),
         key=f"recipe-{run.id}",
     )
+
+
+def why_not_portable(recipe: Recipe) -> str | None:
+    """Why what a recipe makes has no portable layout, in a sentence; None if it has one."""
+    if recipe.quantize is not None:
+        return (
+            f"Not with {recipe.quantize} weights: plain transformers and timm do not bring what "
+            "opens them. The same merge without them has this layout."
+        )
+    if not isinstance(recipe.plan, MergePlan | DropLayers):
+        return (
+            "Not with this plan: plain transformers and timm cannot build the FF sublayers that it "
+            "left."
+        )
+    return None
 
 
 def _folder(run: Run) -> Path:
@@ -95,16 +114,15 @@ def _weights(sizes: dict[Path, int]) -> int:
     return sum(size for path, size in sizes.items() if path.suffix == ".safetensors")
 
 
-def _sizes(run: Run, made: dict[str, Made | None]) -> None:
-    result = run.result or {}
+def _sizes(run: Run, saved: dict[str, Made | None]) -> None:
+    result, recipe = run.result or {}, Recipe.from_dict(run.recipe)
     original, merged = result["original"], result["merged"]
-    source = _made(_source_folder(run.source))
-    rows = [
-        ("Original", original, source),
-        ("Merged, compact", merged, made["compact"]),
+    source, name = _made(_source_folder(run.source)), made(run.recipe)
+    rows = [("Original", original, source), (f"{name}, compact", merged, saved["compact"])]
+    if why_not_portable(recipe) is None:
         # Its copies are tied again when it is opened here, but not by other programs.
-        ("Merged, portable", original, made["portable"]),
-    ]
+        whole = original if isinstance(recipe.plan, MergePlan) else merged
+        rows.append((f"{name}, portable", whole, saved["portable"]))
     table = pd.DataFrame(
         [
             (

@@ -29,13 +29,16 @@ def start_job(
     return job_registry().submit(workspace.id, kind, title, work, ended, key)
 
 
-def latest_job(kind: str) -> Job | None:
-    """This tab's newest job of a kind; if a restart of the server took it, a notice says so."""
+def latest_job(kind: str, *, said: bool = False) -> Job | None:
+    """This tab's newest job of a kind; if a restart of the server took it, a notice says so.
+
+    said: the page says it itself.
+    """
     workspace = current_workspace()
     job = job_registry().latest(workspace.id, kind)
     if (job is None or not job.active) and kind in workspace.jobs:
         workspace.job_ended(kind)
-        if job is None:
+        if job is None and not said:
             st.warning(
                 f"The last {kind} job was interrupted, because the server stopped. "
                 "Nothing was changed; start it again."

@@ -193,6 +193,7 @@ def _start(recipe: Recipe) -> None:
             anchor=plan.anchor,
             tokens=recipe.tokens,
             seed=recipe.seed,
+            int8=recipe.quantize == "int8",
         )
 
     start_job(

@@ -8,12 +8,12 @@ from dataclasses import replace
 import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
-from ffmerge_core.plan import Recipe, Recovery, plan_in_words
+from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from pages._ui.shared import current_workspace, run_store
 from pages._ui.subject import Opened, Subject
-from pages._ui.widgets import count
+from pages._ui.widgets import INT8_HELP, count
 
 DEFAULT = Recovery()
 _LARGEST_SEED = 2**31 - 1  # as on the Similarity page
@@ -34,22 +34,25 @@ def _is_of(run: Run, subject: Subject) -> bool:
 
 
 def untuned(run: Run) -> Recipe:
-    """A run's recipe without a recovery: what every recovery of its plan begins with."""
-    return replace(Recipe.from_dict(run.recipe), recovery=None)
+    """A run's recipe without recovery and int8: what every recovery of its plan begins with."""
+    return replace(Recipe.from_dict(run.recipe), recovery=None, quantize=None)
 
 
 def plans(runs: Sequence[Run]) -> dict[Recipe, str]:
-    """Every recipe that can be recovered → what it is called, newest first.
+    """Every recipe that can be recovered → what it is called, newest first, the original last.
 
-    A recovered run stands for its plan where the history has no plain run of it.
+    A recovered or int8 run stands for its plan where the history has no plain run of it.
     """
     done = [run for run in runs if run.result is not None]
     named: dict[Recipe, str] = {}
-    for run in sorted(done, key=is_recovered):
+    for run in sorted(done, key=lambda run: not is_plain(run)):
         recipe = untuned(run)
-        if not is_recovered(run) or not any(is_of_plan(run, known) for known in named):
-            name = plan_in_words(recipe.plan) if is_recovered(run) else run.name
+        if is_plain(run) or not any(is_of_plan(run, known) for known in named):
+            name = run.name if is_plain(run) else plan_in_words(recipe.plan)
             named.setdefault(recipe, _unlike(name, named.values()))
+    if named and not any(recipe.plan == NOTHING_MERGED for recipe in named):
+        original = replace(next(iter(named)), plan=NOTHING_MERGED)
+        named[original] = _unlike(plan_in_words(NOTHING_MERGED), named.values())
     return named
 
 
@@ -61,6 +64,11 @@ def _unlike(name: str, others: Collection[str]) -> str:
 
 def is_recovered(run: Run) -> bool:
     return Recipe.from_dict(run.recipe).recovery is not None
+
+
+def is_plain(run: Run) -> bool:
+    """Whether its plan was carried out and nothing after it."""
+    return Recipe.from_dict(run.recipe) == untuned(run)
 
 
 def is_of_plan(run: Run, plan: Recipe) -> bool:
@@ -89,13 +97,17 @@ def choose_plan(runs: Sequence[Run]) -> Recipe:
         format_func=named.__getitem__,
         # Another run opened elsewhere is another choice here.
         key=f"recover_run_{open_run}",
-        help="Its plan is carried out again, and what it leaves is fine-tuned.",
+        help="Its plan is carried out again, and what it leaves is fine-tuned. The original, tuned "
+        "the same way, shows what tuning alone gains.",
     )
     return chosen or recipes[0]
 
 
-def choose_recovery(plan: Recipe) -> Recipe:
-    """The plan's recipe with a recovery."""
+def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
+    """The plan's recipe with a recovery, and with int8 weights if they are wanted.
+
+    runs: where the run that is open has them, they are wanted here at first.
+    """
     left, middle, right = st.columns(3)
     steps = left.number_input(
         "Steps",
@@ -135,6 +147,15 @@ def choose_recovery(plan: Recipe) -> Recipe:
         help="Half of the loss is then the distance to the original's predictions. By fidelity, "
         "all of it is already.",
     )
+    open_run = next((run for run in runs if run.id == current_workspace().run_id), None)
+    int8 = st.toggle(
+        "int8 weights",
+        open_run is not None and Recipe.from_dict(open_run.recipe).quantize is not None,
+        # Another run opened elsewhere is another choice here.
+        key=f"recover_int8_{open_run.id if open_run else None}",
+        persist_state="session",
+        help=INT8_HELP,
+    )
     rank, seed = _for_big_models(plan)
     recovery = Recovery(
         int(steps), float(rate), int(batch_size), distill and not plan.fidelity, rank
@@ -143,8 +164,9 @@ def choose_recovery(plan: Recipe) -> Recipe:
         f"{recovery_in_words(recovery)}. Scored on the validation split every "
         f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
         "weights are kept, the start's among them. Tied weights stay tied."
+        + (" Then they are rounded to int8." if int8 else "")
     )
-    return replace(plan, recovery=recovery, seed=seed)
+    return replace(plan, recovery=recovery, seed=seed, quantize="int8" if int8 else None)
 
 
 def _for_big_models(plan: Recipe) -> tuple[int | None, int]:

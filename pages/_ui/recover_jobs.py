@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from ffmerge_core.compression.resuming import underway
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
-from ffmerge_core.reporting.figures import recovery_chart
 from ffmerge_core.reporting.recoveries import (
     Unfinished,
     carry_out,
@@ -22,11 +20,18 @@ from ffmerge_core.reporting.recoveries import (
 )
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
-from ffmerge_core.tasks.metrics import metric
 from pages._ui.job_panel import job_panel, latest_job, start_job
-from pages._ui.shared import current_workspace, job_registry, run_store, shelf
+from pages._ui.recover_choice import is_recovered
+from pages._ui.recover_live import StepLosses, live_curve, step_losses
+from pages._ui.shared import current_workspace, run_store, shelf
 from pages._ui.shelf import Shelf
 from pages._ui.subject import Opened, Subject
+
+_CAUSES = {
+    "interrupted": "was interrupted, because the server or the program that ran it stopped",
+    "failed": "failed",
+    "cancelled": "was ended before its best weights could be kept as a run",
+}
 
 
 def recover(models: Shelf, store: RunStore, recipe: Recipe, report: Report) -> str:
@@ -38,11 +43,17 @@ def recover(models: Shelf, store: RunStore, recipe: Recipe, report: Report) -> s
 
 
 def start(recipe: Recipe) -> None:
-    workspace, models, store = current_workspace(), shelf(), run_store()
+    workspace, models, store, live = current_workspace(), shelf(), run_store(), step_losses()
+
+    def work(report: Report) -> str:
+        known = underway(folder_of(store, recipe))
+        losses = live.put(workspace.id, StepLosses(known.step if known else 0))
+        return recover(models, store, recipe, losses.listening(report))
+
     start_job(
         "recover",
         name_of(recipe),
-        lambda report: recover(models, store, recipe, report),
+        work,
         lambda ended: workspace.open_run(ended.result) if ended.result else None,
         key=recipe,
     )
@@ -71,45 +82,34 @@ def progress(subject: Subject) -> bool:
         st.caption("Cancel keeps the best weights so far and scores them, once there is a score.")
         assert isinstance(job.key, Recipe)
         if Opened.of(job.key) == subject.opened:
-            score = subject.scores["validation"]
-            _live(job.id, folder_of(run_store(), job.key), score["metric"], score["value"])
+            score, folder = subject.scores["validation"], folder_of(run_store(), job.key)
+            live_curve(job.id, job.owner, folder, score["metric"], score["value"])
     return job.active
-
-
-@st.fragment(run_every=1.0)
-def _live(job_id: str, folder: Path, name: str, original: float) -> None:
-    job, known = job_registry().get(job_id), underway(folder)
-    if job is None or not job.active:
-        return
-    if known is None:
-        st.caption("The curve begins with the first score on the validation split.")
-        return
-    figure = recovery_chart(known.points, metric(name), known.asked, original=original)
-    st.plotly_chart(figure, key="recovery-live", config={"displaylogo": False})
 
 
 def offer_to_go_on(runs: Sequence[Run]) -> None:
     """Recoveries of this model that a kill or an error ended, each with a way on."""
-    job = latest_job("recover")
-    if job is not None and job.active:
-        return
-    for known in unfinished(run_store(), runs):
-        _offer(known)
+    found = unfinished(run_store(), runs)
+    newest = next((run.id for run in runs if is_recovered(run)), None)
+    # Its offer says what happened, so that one message does.
+    said = any(known.run.id == newest and known.run.status == "interrupted" for known in found)
+    job = latest_job("recover", said=said)
+    if job is None or not job.active:
+        for known in found:
+            _offer(known)
 
 
 def _offer(known: Unfinished) -> None:
     step, recovery = known.underway.step, known.recipe.recovery
     assert recovery is not None, "an unfinished recovery has one"
     with st.container(border=True):
-        st.markdown(
-            f"**{known.run.name}** was {known.run.status} at step {step} of "
-            f"{known.underway.asked} or later ({recovery_in_words(recovery)})."
-        )
+        st.markdown(f"**{known.run.name}** {_CAUSES[known.run.status]}. {_kept(known)}")
         if known.run.error:
             st.caption(known.run.error)
+        st.caption(recovery_in_words(recovery))
         with st.container(horizontal=True):
             st.button(
-                f"Go on from step {step}",
+                f"Go on from step {step}" if step else "Start again",
                 key=f"go-on-{known.run.id}",
                 icon=":material/resume:",
                 on_click=start,
@@ -123,3 +123,10 @@ def _offer(known: Unfinished) -> None:
                 args=(known.folder,),
                 help="Deletes its checkpoint; the run stays in the history.",
             )
+
+
+def _kept(known: Unfinished) -> str:
+    step, asked = known.underway.step, known.underway.asked
+    if not step:
+        return f"It had not come to its first check, so its {asked} steps begin anew."
+    return f"What it learnt up to step {step} of {asked} is kept: go on from there."

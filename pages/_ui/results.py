@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from ffmerge_core.reporting.costs import batch_costs, costs_note, step_costs
 from ffmerge_core.reporting.figures import alignment_bars, matching_figure
 from ffmerge_core.reporting.runs import Run
-from ffmerge_core.reporting.scores import Stored, figures_of
+from ffmerge_core.reporting.scores import Stored, figures_of, made
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.widgets import count, megabytes, percent
 
@@ -30,24 +31,26 @@ def before_and_after(run: Run) -> None:
     result = run.result or {}
     original, merged = result["original"], result["merged"]
     saved = original["n_parameters"] - merged["n_parameters"]
+    lighter = original["weight_bytes"] - merged["weight_bytes"]
     rows = [
         (
             "Parameters",
             count(original["n_parameters"]),
             count(merged["n_parameters"]),
-            f"−{count(saved)} (−{percent(saved / original['n_parameters'])})",
+            f"−{count(saved)} (−{percent(saved / original['n_parameters'])})" if saved else "none",
         ),
         (
-            "Memory of the weights",
+            "Memory of the weights" + (", part of them int8" if result.get("quantized") else ""),
             megabytes(original["weight_bytes"]),
             megabytes(merged["weight_bytes"]),
-            f"−{megabytes(original['weight_bytes'] - merged['weight_bytes'])}",
+            f"−{megabytes(lighter)}" if lighter else "none",
         ),
     ]
     for split in result["difference"]:
         rows += _score_rows(result, split)
     rows += _speed_row(result, run.recipe)
-    st.table(pd.DataFrame(rows, columns=["", "Original", "Merged", "Change"]).set_index(""))
+    columns = ["", "Original", made(run.recipe), "Change"]
+    st.table(pd.DataFrame(rows, columns=columns).set_index(""))
     st.caption(
         "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
         f"example. {_what_it_saves(run.recipe)}"
@@ -56,9 +59,46 @@ def before_and_after(run: Run) -> None:
         if notes := original[split].get("notes"):
             said = " · ".join(f"{name}: {note}" for name, note in notes.items())
             st.caption(f"**{split.capitalize()}** · {said}")
+    what_it_cost(run)
+
+
+def what_it_cost(run: Run) -> None:
+    """Seconds and peak memory by step, and what a batch takes of both models."""
+    if not (steps := step_costs(run)):
+        return
+    with st.expander("What it cost"):
+        table = pd.DataFrame(
+            [
+                (
+                    each.step,
+                    "not stored" if each.seconds is None else f"{each.seconds:,.1f}",
+                    "not stored"
+                    if each.peak_memory is None
+                    else _whole_megabytes(each.peak_memory),
+                )
+                for each in steps
+            ],
+            columns=["Step", "Seconds", "Peak memory"],
+        )
+        st.table(table.set_index("Step"))
+        st.caption(costs_note(run))
+        if timed := batch_costs(run.result or {}):
+            rows = [(what, f"{before:,.1f}", f"{after:,.1f}") for what, before, after in timed]
+            speed = pd.DataFrame(rows, columns=["Speed", "Original", made(run.recipe)])
+            st.table(speed.set_index("Speed"))
+            st.caption(
+                "On one batch of the validation split, the models taking turns: on a busy machine "
+                "compare them with each other alone."
+            )
+
+
+def _whole_megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB"
 
 
 def _what_it_saves(recipe: Mapping[str, Any]) -> str:
+    if made(recipe) in ("Tuned", "Same"):
+        return "Nothing was merged, so nothing is saved: this is the control."
     if not _ties_only(recipe):
         return "Parameters, memory and speed are three things; each has its row."
     return (

@@ -119,8 +119,10 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     description = (
         card.description if card else f"A {model.family.name} opened from {opened.source}."
     )
-    if model.plan is not None:
-        description += f" It was compressed before it was saved: {plan_in_words(model.plan)}."
+    done = [plan_in_words(model.plan)] if model.plan is not None else []
+    done += [f"{model.quantized} weights"] if model.quantized is not None else []
+    if done:
+        description += f" What was done to it before it was saved: {', '.join(done)}."
     return Subject(
         opened=opened,
         revision=model.revision,
@@ -139,7 +141,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
             ("Examples", _sizes(*_splits(task))),
             *(_training(card) if card else ()),
         ),
-        merged=model.plan is not None,
+        merged=bool(done),
     )
 
 

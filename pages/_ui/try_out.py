@@ -8,6 +8,7 @@ import streamlit as st
 
 from ffmerge_core import demos
 from ffmerge_core.reporting.figures import probability_bars
+from ffmerge_core.reporting.scores import made
 from pages._ui.draw import draw_digit
 from pages._ui.examples import PICTURE_WIDTH, changed_examples, content_of, picture
 from pages._ui.try_text import continuation, translation
@@ -94,11 +95,12 @@ def _side_by_side(result: fm.RunResult, image: Tensor, truth: str | None) -> Non
     both = [
         task.predict(model.model, image)[0].numpy() for model in (result.original, result.merged)
     ]
-    for name, probabilities in zip(("Original", "Merged"), both, strict=True):
+    name = made(result.recipe.to_dict())
+    for title, probabilities in zip(("Original", name), both, strict=True):
         best = int(probabilities.argmax())
-        right.markdown(f"**{name}**: {task.classes[best]} ({percent(float(probabilities[best]))})")
+        right.markdown(f"**{title}**: {task.classes[best]} ({percent(float(probabilities[best]))})")
     right.plotly_chart(
-        probability_bars(task.classes, *both),
+        probability_bars(task.classes, *both, name.lower()),
         key=f"tried-{truth}",
         config={"displayModeBar": False},
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ffmerge_core.reporting.scores import made
 from ffmerge_core.reporting.text_diff import parting
 from pages._ui.changed import translations
 from pages._ui.examples import changed_examples, content_of, marked
@@ -51,7 +52,7 @@ def continuation(run_id: str, result: fm.RunResult) -> None:
     elif not wanted[1].strip():
         st.info("The text is empty. Type a few words for the models to go on from.")
     else:
-        _side_by_side(wanted[1], *_continued(result, *wanted))
+        _side_by_side(wanted[1], *_continued(result, *wanted), made(result.recipe.to_dict()))
 
 
 def _first_prompt(result: fm.RunResult, task: Any) -> str:
@@ -72,16 +73,16 @@ def _continued(_result: fm.RunResult, run_id: str, prompt: str, n_tokens: int) -
     return original, merged
 
 
-def _side_by_side(prompt: str, original: str, merged: str) -> None:
-    if original == merged:
+def _side_by_side(prompt: str, original: str, other: str, name: str) -> None:
+    if original == other:
         st.success("Both models go on alike.")
     else:
         st.caption("From the bar on, the two differ.")
     columns = st.columns(2, gap="large")
-    sides = zip(("Original", "Merged"), parting(original, merged), columns, strict=True)
-    for name, spans, column in sides:
+    sides = zip(("Original", name), parting(original, other), columns, strict=True)
+    for title, spans, column in sides:
         with column:
-            st.markdown(f"**{name}**")
+            st.markdown(f"**{title}**")
             shown = f'<span style="opacity: 0.75">{escape(prompt)}</span>{marked(spans, "parted")}'
             with st.container(border=True):
                 st.html(f'<pre dir="auto" style="{TEXT}">{shown}</pre>')
@@ -118,7 +119,7 @@ def _validation_sentence(run_id: str, result: fm.RunResult) -> None:
         both = result.before.predictions[index], result.after.predictions[index]
     else:
         both = _translated(result, run_id, source)
-    _shown(source, reference, *both)
+    _shown(source, reference, *both, made(result.recipe.to_dict()))
 
 
 def _own_sentence(run_id: str, result: fm.RunResult) -> None:
@@ -138,7 +139,7 @@ def _own_sentence(run_id: str, result: fm.RunResult) -> None:
     elif not wanted[1].strip():
         st.info("The sentence is empty. Type one in the language that the model translates from.")
     else:
-        _shown(wanted[1], None, *_translated(result, *wanted))
+        _shown(wanted[1], None, *_translated(result, *wanted), made(result.recipe.to_dict()))
 
 
 @st.cache_data(max_entries=64, show_spinner="Both models are translating")
@@ -150,8 +151,8 @@ def _translated(_result: fm.RunResult, run_id: str, sentence: str) -> tuple[str,
     return original, merged
 
 
-def _shown(source: str, reference: str | None, original: str, merged: str) -> None:
+def _shown(source: str, reference: str | None, original: str, other: str, name: str) -> None:
     with st.container(border=True):
-        translations(source, reference, original, merged)
-    if original == merged:
+        translations(source, reference, original, other, name)
+    if original == other:
         st.caption("Both models translate it alike.")

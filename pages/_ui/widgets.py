@@ -19,6 +19,12 @@ from ffmerge_core.tasks.metrics import metric
 
 log = logging.getLogger(__name__)
 
+INT8_HELP = (
+    "At the end the FF and attention weights are rounded to int8: as many parameters in about a "
+    "quarter of the memory. Each pass turns them back into floating-point numbers, which takes "
+    "time. Such a model can be neither merged nor trained any more, and is saved compactly only."
+)
+
 
 @contextmanager
 def guarded() -> Iterator[None]:

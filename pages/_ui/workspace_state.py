@@ -36,6 +36,7 @@ class Settings:
     stack: str = ""
     method: str = "permute"
     anchor: str = "first"
+    int8: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,11 @@ def _expect(data: Any, cls: type) -> None:
 
 
 def _settings(data: Any) -> Settings:
-    _expect(data, Settings)
     known = asdict(Settings())
+    if isinstance(data, Mapping):
+        # A file from before there was a choice of int8 is as good.
+        data = {"int8": known["int8"], **data}
+    _expect(data, Settings)
     choices = {"feature": FEATURES, "metric": METRICS, "method": METHODS, "anchor": ANCHORS}
     if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")

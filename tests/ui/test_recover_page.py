@@ -36,6 +36,7 @@ from tests.ui.pages_support import (
 pytestmark = pytest.mark.timeout(900)
 
 STEPS = 4
+ORIGINAL = "Original, nothing merged"
 
 
 def set_up(tab: AppTest, steps: int = STEPS, rate: float = 3e-4) -> AppTest:
@@ -97,7 +98,9 @@ def test_a_recovery_is_a_run_of_its_own_and_shows_what_it_won(home: Path) -> Non
     figure = json.loads(tab.get("plotly_chart")[0].proto.spec)
     assert [trace["name"] for trace in figure["data"]][:2] == ["training loss", "validation loss"]
     assert folders(home) == [], "a recovery that ended well leaves no checkpoint"
-    assert tab.selectbox[0].options == [merged.name], "a recovered run is no plan of its own"
+    assert tab.selectbox[0].options == [merged.name, ORIGINAL], (
+        "a recovered run is no plan of its own"
+    )
 
 
 def test_reductions_are_recovered_too_with_the_chosen_options() -> None:
@@ -110,7 +113,7 @@ def test_reductions_are_recovered_too_with_the_chosen_options() -> None:
     dropped = fixed(Recipe(DEMO, DropLayers(("encoder.4", "encoder.5"))), model)
     record(run_store(), dropped, "Two layers less", lambda recipe, report: fm.run(recipe, report))
     tab = set_up(open_app("recover"), steps=2)
-    assert tab.selectbox[0].options == ["Two layers less"]
+    assert tab.selectbox[0].options == ["Two layers less", ORIGINAL]
     tab.toggle(key="recover_distill").set_value(True)
     tab.number_input(key="recover_rank").set_value(4)
     tab.number_input(key="recover_seed").set_value(3).run()
@@ -191,7 +194,7 @@ def test_a_killed_recovery_is_offered_again_and_goes_on_to_the_same_curve(home: 
     again = go(open_app("recover", id_of(tab)), "recover")
     killed, *before = run_store().list(DEMO)
     assert (killed.status, len(before)) == ("interrupted", 2), "the history is intact"
-    assert "was interrupted at step 2 of 4" in sentences(again)
+    assert "What it learnt up to step 2 of 4 is kept" in sentences(again)
     press(again, "Go on from step 2")
     resumed = run_store().list(DEMO)[0]
     assert resumed.status == "done"

@@ -10,16 +10,21 @@ import plotly.graph_objects as go
 from ffmerge_core.reporting.figures.style import BLUE, NEUTRAL, lay_out
 
 
-def probability_bars(classes: Sequence[str], original: np.ndarray, merged: np.ndarray) -> go.Figure:
-    """Class probabilities of both models, side by side. original, merged: (n_classes,)."""
+def probability_bars(
+    classes: Sequence[str], original: np.ndarray, other: np.ndarray, name: str = "merged"
+) -> go.Figure:
+    """Class probabilities of both models, side by side. original, other: (n_classes,).
+
+    name: of the other model.
+    """
     figure = go.Figure()
-    for name, values, colour in (("original", original, NEUTRAL), ("merged", merged, BLUE)):
+    for model, values, colour in (("original", original, NEUTRAL), (name, other, BLUE)):
         figure.add_bar(
             x=list(classes),
             y=[float(value) for value in values],
-            name=name,
+            name=model,
             marker_color=colour,
-            hovertemplate="%{x}: %{y:.1%} (" + name + ")<extra></extra>",
+            hovertemplate="%{x}: %{y:.1%} (" + model + ")<extra></extra>",
         )
     figure.update_yaxes(range=[0, 1], tickformat=".0%", title="Probability")
     figure.update_xaxes(type="category", title="Class")

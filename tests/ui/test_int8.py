@@ -1,0 +1,114 @@
+"""int8 weights in the app: part of a run, and what a model that has them cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import ffmerge_core as fm
+from ffmerge_core.errors import SourceError
+from ffmerge_core.plan import DropFF, DropLayers, MergePlan, Plan, Recipe
+from pages._ui.export import why_not_portable
+from pages._ui.shared import run_store
+from tests.ui.pages_support import (
+    DEMO,
+    add_group,
+    compare,
+    go,
+    id_of,
+    metrics,
+    open_app,
+    press,
+    sentences,
+)
+
+
+def merged_as_int8() -> AppTest:
+    tab = open_app("similarity")
+    add_group(tab, "encoder.6", "encoder.7")
+    go(tab, "merge").toggle(key="int8").set_value(True).run()
+    return press(tab, "Merge")
+
+
+def test_they_are_part_of_the_recipe_and_of_what_a_tab_has_chosen() -> None:
+    tab = merged_as_int8()
+    (run,) = run_store().list(DEMO)
+    assert run.recipe["quantize"] == "int8"
+    assert run.name == "Permute encoder 6–7, anchor first, int8"
+    table = tab.table[0].value
+    assert table.loc["Memory of the weights, part of them int8", "Change"] != "none"
+    assert "same work" not in str(table.values)
+    steps = next(each.value.index for each in tab.table if each.value.index.name == "Step")
+    assert "Quantisation" in steps
+    assert open_app("merge", id_of(tab)).toggle(key="int8").value, "after a refresh"
+
+
+def test_what_was_opened_from_the_history_is_merged_with_them_again() -> None:
+    merged_as_int8()
+    other = compare(0)
+    assert not go(open_app(), "merge").toggle, "nothing is picked in another tab"
+    next(button for button in other.button if button.label == "Open").click()
+    other.run()
+    assert go(other, "merge").toggle(key="int8").value
+
+
+def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> None:
+    tab = merged_as_int8()
+    assert "Not with int8 weights" in sentences(tab)
+    assert not any("portable" in button.label.lower() for button in tab.button)
+    assert list(tab.table[-1].value.index) == ["Original", "Merged, compact"]
+    press(tab, "Save compact")
+    (folder,) = (home / "exports").glob("*/compact")
+    assert fm.load(folder).quantized == "int8"
+
+
+PLANS: tuple[Plan, ...] = (
+    MergePlan((("encoder.0", "encoder.1"),), method="vanilla"),
+    DropLayers(("encoder.0",)),
+    DropFF(("encoder.0",)),
+)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.method)
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_the_page_refuses_what_the_package_refuses(
+    model: fm.LoadedModel, tmp_path: Path, plan: Plan, quantize: str | None
+) -> None:
+    made = fm.apply(model, plan)
+    made = fm.quantize(made) if quantize else made
+    recipe = Recipe(model.source, plan, quantize=quantize)  # type: ignore[arg-type]
+    try:
+        fm.save(made, tmp_path / "out", layout="portable")
+    except SourceError as error:
+        refused = "in memory" not in str(error)  # that is of a timm model without its arguments
+    else:
+        refused = False
+    assert refused == (why_not_portable(recipe) is not None)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_folder_that_has_them_is_looked_at_and_not_changed(tmp_path: Path, merged: bool) -> None:
+    original = fm.load(DEMO)
+    plan = MergePlan((("encoder.6", "encoder.7"),), method="vanilla")
+    small = fm.quantize(fm.apply(original, plan) if merged else original)
+    fm.save(small, tmp_path / "small")
+    tab = open_app()
+    tab.text_input(key="folder").set_value(str(tmp_path / "small"))
+    tab.radio(key="measured_on").set_value("saved").run()
+    press(tab, "Open folder")
+    said = "Vanilla encoder 6–7, int8 weights" if merged else "saved: int8 weights"
+    assert said in sentences(tab)
+    assert metrics(tab)["Parameters"] == f"{small.n_parameters:,}"
+    assert "not merged again" in sentences(go(tab, "similarity"))
+    assert len(tab.get("plotly_chart")) == 1, "its similarity is measured"
+    for page, sentence in (
+        ("search", "nothing to search"),
+        ("merge", "neither merged again nor saved in another layout"),
+        ("recover", "A recovery begins with the original"),
+    ):
+        assert sentence in sentences(go(tab, page))
+        assert tab.get("page_link")[0].proto.label == "Open a model"
+        assert not any(button.label in ("Merge", "Recover") for button in tab.button)
+        assert not tab.error
