@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
+    from ffmerge_core.compression.baselines import baselines
     from ffmerge_core.compression.merging import apply
     from ffmerge_core.compression.quantising import quantize
     from ffmerge_core.compression.recovery import recover
@@ -54,6 +55,7 @@ _HOME = {
     "RunResult": "compression.running",
     "Saved": "models.checkpoint",
     "apply": "compression.merging",
+    "baselines": "compression.baselines",
     "calibrate": "analysis.features",
     "evaluate": "compression.running",
     "load": "models.loading",
@@ -79,6 +81,7 @@ __all__ = [
     "RunResult",
     "Saved",
     "apply",
+    "baselines",
     "calibrate",
     "evaluate",
     "load",

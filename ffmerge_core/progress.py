@@ -20,3 +20,18 @@ class Report(Protocol):
 
 def silent(step: int, total: int, message: str, values: Mapping[str, float] | None = None) -> None:
     """The callback of someone who does not listen."""
+
+
+def part(report: Report, index: int, of: int, said: str = "") -> Report:
+    """For the index-th of `of` equal parts of some work: told in thousandths of all of it.
+
+    said: put before each message.
+    """
+
+    def told(
+        step: int, total: int, message: str, values: Mapping[str, float] | None = None
+    ) -> None:
+        share = (index + min(step / max(total, 1), 1)) / of
+        report(round(1000 * share), 1000, f"{said}{message}", values)
+
+    return told

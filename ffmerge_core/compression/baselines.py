@@ -1,13 +1,16 @@
-"""What merging is compared with: other plans that leave as many parameters."""
+"""What a plan is compared with: one plan of every other kind that leaves as many parameters."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import parameters_left
+from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
@@ -20,93 +23,251 @@ from ffmerge_core.plan import (
     Narrow,
     Plan,
     Reduction,
+    short,
+    stack_of,
 )
+from ffmerge_core.plan.values import one_of
+from ffmerge_core.progress import Report, part, silent
+
+Kind = Method | Literal["layer drop", "FF drop", "SVD", "narrow"]
+MERGES: tuple[Method, ...] = get_args(Method)
+REDUCTIONS = (DropLayers.method, DropFF.method, Factor.method, Narrow.method)
+KINDS: tuple[str, ...] = (*MERGES, *REDUCTIONS)
+
+# Plans of one size each, from the one that takes least; a list of them rises in what it takes.
+_Sizes = list[tuple[Plan, ...]]
+_WHY_NONE = {
+    Narrow.method: "it needs FF sublayers without a gate or an inner norm",
+    Factor.method: "the matrices are so small that no product of two saves anything",
+    DropLayers.method: "a stack keeps one layer, and there is no other",
+}
 
 
-def baselines(model: LoadedModel, plan: MergePlan) -> tuple[Plan, ...]:
-    """The same groups by every other method, then `at_budget` of what the merge leaves.
+def baselines(
+    model: LoadedModel,
+    budget: Plan | int,
+    kinds: Sequence[str] | None = None,
+    report: Report = silent,
+) -> dict[str, Plan]:
+    """Kind → the plan of that kind which leaves as many parameters, or the nearest to it.
 
-    Only stacks that the plan merges in are reduced. Raises `PlanError` if the plan does not fit.
+    budget: a number of parameters, or a plan that leaves them. Of a merge, the same groups by
+    every other method; the other kinds, and all of them where there are no groups, take a window
+    of adjacent layers: every one is tried, and the one of the lowest validation loss is chosen,
+    untuned. SVD and narrowing take evenly from all FF sublayers. Only stacks that the plan
+    changes are touched.
+    kinds: those of `kinds_for`, by default all; those that `unmet` names are left out.
+    Raises `PlanError`, saying what can be met, if none is left.
     """
-    plan.check(model.sublayers)
-    stacks = {name.rsplit(".", 1)[0] for group in plan.groups for name in group}
-    n_parameters = model.n_parameters - plan.parameters_removed(model.sublayers)
-    return (
-        *(replace(plan, method=method) for method in get_args(Method) if method != plan.method),
-        *at_budget(model, n_parameters, tuple(stacks)),
-    )
+    found = candidates(model, budget, kinds)
+    tried = sum(len(plans) for plans in found.values() if len(plans) > 1)
+    chosen: dict[str, Plan] = {}
+    done = 0
+    for kind, plans in found.items():
+        losses = []
+        for plan in plans if len(plans) > 1 else ():
+            where = f"Choosing the window, {kind} {short(_names(plan))}: "
+            losses.append(_loss(model, plan, part(report, done, tried, where)))
+            done += 1
+        chosen[kind] = plans[losses.index(min(losses))] if losses else plans[0]
+    return chosen
 
 
-def at_budget(
-    model: LoadedModel, n_parameters: int, stacks: Sequence[str] | None = None
-) -> tuple[Reduction, ...]:
-    """Plans of every kind that leave the nearest to `n_parameters`; of no kind that cannot.
+def kinds_for(budget: Plan | int) -> tuple[str, ...]:
+    """The kinds that a budget has baselines of: all but its own.
 
-    Every window of adjacent layers to drop, every window of FF sublayers to drop, then SVD and
-    narrowing, evenly over all FF sublayers. stacks: those to take from, by default the model's
-    own; the same window is taken from each. Layers are few and ranks many, so kinds miss the
-    budget by different amounts: `compression.reducing.parameters_left` says what each leaves.
-    Raises `PlanError`, saying what can be met, if no kind can leave so few or any so many.
+    Without groups no neurons are aligned: which window to permute is found by a search.
     """
-    if model.plan is not None:
-        raise PlanError(
-            "This model is already merged or reduced. Take baselines of the original model."
+    if isinstance(budget, MergePlan):
+        return tuple(kind for kind in KINDS if kind != budget.method)
+    own = None if isinstance(budget, int) else budget.method
+    return tuple(kind for kind in KINDS if kind not in ("permute", own))
+
+
+def candidates(
+    model: LoadedModel, budget: Plan | int, kinds: Sequence[str] | None = None
+) -> dict[str, tuple[Plan, ...]]:
+    """Kind → the plans that `baselines` chooses among: the windows of the size nearest to it."""
+    wanted = _Wanted.of(model, budget)
+    asked = _asked(budget, kinds)
+    sizes = {kind: _sizes(wanted, kind) for kind in asked}
+    met = {kind: _nearest(wanted, each) for kind, each in sizes.items()}
+    found = {kind: plans for kind, plans in met.items() if plans}
+    if not found or wanted.n_parameters >= model.n_parameters:
+        least = [_least(model, each) for each in sizes.values() if each]
+        able = f"between that and {min(least):,}" if least else "by another kind"
+        where = (
+            f" in {' and '.join(wanted.stacks)}" if set(wanted.stacks) != set(_of(model)) else ""
         )
-    chosen = [each for each in model.sublayers if stacks is None or each.stack in stacks]
-    if stacks is not None and (unknown := sorted(set(stacks) - set(model.stacks))):
         raise PlanError(
-            f"There is no stack {unknown[0]!r}; this model has {', '.join(model.stacks)}."
+            f"{wanted.n_parameters:,} parameters cannot be met{where} by "
+            f"{_listed(asked)}: the model has {model.n_parameters:,}. Ask for a number {able}."
         )
-    ranks = range(1, min(Factor.most(each) for each in chosen) + 1)
-    widths = (
-        range(1, min(each.d_ff for each in chosen)) if all(map(Narrow.suits, chosen)) else range(0)
-    )
+    return found
+
+
+def unmet(
+    model: LoadedModel, budget: Plan | int, kinds: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Kind → why it has no plan at this budget, in a sentence; empty where every kind has one."""
+    wanted = _Wanted.of(model, budget)
+    said = {}
+    for kind in _asked(budget, kinds):
+        sizes = _sizes(wanted, kind)
+        name = kind[:1].upper() + kind[1:]
+        if not sizes:
+            why = _WHY_NONE.get(kind, "it needs two FF sublayers of one shape in every stack")
+            said[kind] = f"{name} is left out: {why}."
+        elif not _nearest(wanted, sizes):
+            said[kind] = (
+                f"{name} is left out: it leaves {_least(model, sizes):,} parameters at the least, "
+                f"and {wanted.n_parameters:,} were asked for."
+            )
+    return said
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for: a number of parameters, and whence they may be taken.
+
+    groups: those of a merge, which the other methods merge as well.
+    """
+
+    model: LoadedModel
+    n_parameters: int
+    stacks: tuple[str, ...]
+    merge: MergePlan | None
+
+    @classmethod
+    def of(cls, model: LoadedModel, budget: Plan | int) -> _Wanted:
+        if model.plan is not None:
+            raise PlanError(
+                "This model is already merged or reduced. Take baselines of the original model."
+            )
+        if isinstance(budget, int):
+            return cls(model, budget, _of(model), None)
+        budget.check(model.sublayers)
+        stacks = tuple(dict.fromkeys(map(stack_of, _names(budget)))) or _of(model)
+        merge = budget if isinstance(budget, MergePlan) else None
+        return cls(model, parameters_left(model, budget), stacks, merge)
+
+    @property
+    def sublayers(self) -> list[FFSublayer]:
+        return [each for each in self.model.sublayers if each.stack in self.stacks]
+
+
+def _sizes(wanted: _Wanted, kind: str) -> _Sizes:
+    """The plans of a kind by size, from the least that it takes; none where it does not fit."""
+    chosen = wanted.sublayers
     names = tuple(each.name for each in chosen)
-    kinds: tuple[list[list[Reduction]], ...] = (
-        _windows(chosen, DropLayers, spared=1),
-        _windows(chosen, DropFF, spared=0),
-        _around(model, n_parameters, ranks, lambda rank: Factor(names, rank)),
-        _around(model, n_parameters, widths, lambda width: Narrow(names, width)),
-    )
-    found: list[Reduction] = []
-    least = model.n_parameters
-    for sizes in filter(None, kinds):
-        counts = [[parameters_left(model, plan) for plan in plans] for plans in sizes]
-        fewest = min(min(each) for each in counts)
-        least = min(least, fewest)
-        if fewest <= n_parameters:
-            nearest = [min(abs(count - n_parameters) for count in each) for each in counts]
-            found += sizes[nearest.index(min(nearest))]
-    if not found or n_parameters >= model.n_parameters:
-        where = f" in {' and '.join(stacks)}" if stacks else ""
-        raise PlanError(
-            f"{n_parameters:,} parameters cannot be met: the model has {model.n_parameters:,}, and "
-            f"reducing it{where} leaves {least:,} at the least. Ask for a number between these."
-        )
-    return tuple(found)
+    if kind in MERGES and wanted.merge is not None:
+        return [(replace(wanted.merge, method=kind),)]
+    if kind in MERGES:
+        return _fitting(wanted.model, _windows(chosen, lambda groups: MergePlan(groups, kind), 2))
+    if kind == DropLayers.method:
+        return _windows(chosen, lambda groups: DropLayers(_flat(groups)), 1, spared=1)
+    if kind == DropFF.method:
+        return _windows(chosen, lambda groups: DropFF(_flat(groups)), 1)
+    if kind == Factor.method:
+        ranks = range(1, min(map(Factor.most, chosen)) + 1)
+        return _around(wanted, ranks, lambda rank: Factor(names, rank))
+    plain = all(map(Narrow.suits, chosen))
+    widths = range(1, min(each.d_ff for each in chosen)) if plain else range(0)
+    return _around(wanted, widths, lambda width: Narrow(names, width))
 
 
 def _windows(
-    sublayers: Iterable[FFSublayer], kind: Callable[[tuple[str, ...]], Reduction], spared: int
-) -> list[list[Reduction]]:
-    """A list for each number of adjacent layers, of a plan for each place they can start at."""
+    sublayers: Iterable[FFSublayer],
+    plan: Callable[[tuple[tuple[str, ...], ...]], Plan],
+    smallest: int,
+    spared: int = 0,
+) -> _Sizes:
+    """For each number of adjacent layers, a plan for each place that they can start at.
+
+    The same window is taken from each stack, which keeps `spared` layers at least.
+    """
     stacks: dict[str, list[str]] = {}
     for sublayer in sublayers:
         stacks.setdefault(sublayer.stack, []).append(sublayer.name)
     shortest = min(len(names) for names in stacks.values())
     return [
-        [
-            kind(tuple(name for names in stacks.values() for name in names[start : start + size]))
+        tuple(
+            plan(tuple(tuple(names[start : start + size]) for names in stacks.values()))
             for start in range(shortest - size + 1)
-        ]
-        for size in range(1, shortest - spared + 1)
+        )
+        for size in range(smallest, shortest - spared + 1)
     ]
 
 
-def _around(
-    model: LoadedModel, n_parameters: int, sizes: range, plan: Callable[[int], Reduction]
-) -> list[list[Reduction]]:
-    """The smallest of many sizes, and the two on either side of the budget."""
-    above = bisect_left(sizes, n_parameters, key=lambda size: parameters_left(model, plan(size)))
-    places = sorted({0, above - 1, above} & set(range(len(sizes))))
-    return [[plan(sizes[place])] for place in places]
+def _fitting(model: LoadedModel, sizes: _Sizes) -> _Sizes:
+    """Without the windows whose sublayers are of several shapes, which no group can hold."""
+
+    def fits(plan: Plan) -> bool:
+        try:
+            plan.check(model.sublayers)
+        except PlanError:
+            return False
+        return True
+
+    return [kept for plans in sizes if (kept := tuple(filter(fits, plans)))]
+
+
+def _around(wanted: _Wanted, sizes: range, plan: Callable[[int], Reduction]) -> _Sizes:
+    """Of many sizes, the smallest model's and the two on either side of the budget."""
+    above = bisect_left(
+        sizes, wanted.n_parameters, key=lambda size: parameters_left(wanted.model, plan(size))
+    )
+    places = sorted({0, above - 1, above} & set(range(len(sizes))), reverse=True)
+    return [(plan(sizes[place]),) for place in places]
+
+
+def _nearest(wanted: _Wanted, sizes: _Sizes) -> tuple[Plan, ...]:
+    """The plans of the size that comes nearest to the budget; none if all leave more."""
+    if not sizes or _least(wanted.model, sizes) > wanted.n_parameters:
+        return ()
+
+    def missed(plans: tuple[Plan, ...]) -> int:
+        left = (parameters_left(wanted.model, plan) for plan in plans)
+        return min(abs(count - wanted.n_parameters) for count in left)
+
+    return min(sizes, key=missed)
+
+
+def _least(model: LoadedModel, sizes: _Sizes) -> int:
+    return min(parameters_left(model, plan) for plans in sizes for plan in plans)
+
+
+def _loss(model: LoadedModel, plan: Plan, report: Report) -> float:
+    loss = evaluate(apply(model, plan), "validation", report).loss
+    return math.inf if math.isnan(loss) else loss
+
+
+def _asked(budget: Plan | int, kinds: Sequence[str] | None) -> tuple[str, ...]:
+    allowed = kinds_for(budget)
+    if kinds is None:
+        return allowed
+    for kind in kinds:
+        one_of("kind", kind, allowed)
+    return tuple(kind for kind in allowed if kind in kinds)
+
+
+def _of(model: LoadedModel) -> tuple[str, ...]:
+    return tuple(model.stacks)
+
+
+def _names(plan: Plan) -> tuple[str, ...]:
+    match plan:
+        case MergePlan():
+            return _flat(plan.groups)
+        case DropLayers():
+            return plan.layers
+        case _:
+            return plan.sublayers
+
+
+def _flat(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(name for group in groups for name in group)
+
+
+def _listed(kinds: Sequence[str]) -> str:
+    return f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else kinds[0]

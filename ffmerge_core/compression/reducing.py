@@ -17,7 +17,7 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.reducing import lay_out
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import DropLayers, Factor, Narrow, Reduction
+from ffmerge_core.plan import DropLayers, Factor, Narrow, Plan, Reduction
 from ffmerge_core.progress import Report, silent
 
 
@@ -54,7 +54,7 @@ def reduce(
     return result
 
 
-def parameters_left(model: LoadedModel, plan: Reduction) -> int:
+def parameters_left(model: LoadedModel, plan: Plan) -> int:
     """How many parameters `model` holds after a plan that fits it; nothing is carried out."""
     if not isinstance(plan, DropLayers):
         return model.n_parameters - plan.parameters_removed(model.sublayers)
