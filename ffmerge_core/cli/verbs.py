@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ffmerge_core import __version__, demos
+from ffmerge_core.cli.baselines import baselines
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
     AnchorOption,
@@ -258,6 +259,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
 
 
 app.command()(recover)
+app.command()(baselines)
 
 
 @app.command()
