@@ -1,18 +1,21 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
 
+from ffmerge_core.compression.baselines import KINDS
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
+from ffmerge_core.reporting.figures.compare import LOOKS
 from ffmerge_core.tasks.metrics import metric
 
 ACCURACY, LOSS = metric("accuracy"), metric("loss")
 
 
-def point(id, n, value, method="permute", original=False, name=None):
+def point(id, n, value, method="permute", original=False, name=None, **after):
     return RunPoint(
         id, name or f"run {id}", n, value, value - 0.02, value + 0.01, "encoder.3 + encoder.4",
-        original, method,
+        original, method, **after,
     )  # fmt: skip
 
 
@@ -105,8 +108,91 @@ def test_methods_differ_in_colour_and_symbol(figure):
     assert len({marker.symbol for marker in markers}) == 4
 
 
+def linear(colour):
+    levels = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    """CIE 1976 L*a*b* of linear sRGB, white D65."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.array(to_xyz) @ np.clip(rgb, 1e-3, 1) / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+# Machado, Oliveira & Fernandes, "A Physiologically-based Model for Simulation of Color Vision
+# Deficiency" (2009), severity 1.
+VISION = {
+    "usual": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_every_method_has_a_symbol_and_a_colour_that_all_eyes_tell_apart(vision):
+    looks = [*LOOKS.values()]
+    assert len({symbol for _, symbol in looks}) == len(looks)
+    seen = [lab(np.array(VISION[vision]) @ linear(colour)) for colour, _ in looks]
+    # About 2 is the least that can be seen side by side.
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(one - other) > 12
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#12161c"])
+def test_every_colour_is_seen_on_a_light_and_a_dark_page(page):
+    weights = [0.2126, 0.7152, 0.0722]
+    ground = float(linear(page) @ weights)
+    for colour, _ in LOOKS.values():
+        low, high = sorted((ground, float(linear(colour) @ weights)))
+        assert (high + 0.05) / (low + 0.05) > 2.2
+
+
+def test_every_kind_of_plan_has_a_look():
+    assert {"original", *KINDS} == set(LOOKS)
+
+
+def test_recovered_runs_are_filled_rounded_ones_dotted_and_the_legend_says_so():
+    points = [
+        point("o", 9, 0.9, original=True),
+        point("tuned original", 9, 0.95, "original", recovered="200 steps"),
+        point("a", 5, 0.7), point("b", 5, 0.8, recovered="200 steps"),
+        point("c", 5, 0.75, recovered="200 steps", quantized="int8"),
+    ]  # fmt: skip
+    figure = compare_chart(points, ACCURACY)
+    symbols = {id: trace.marker.symbol for trace in figure.data for (id,) in trace.customdata or ()}
+    assert symbols == {
+        "o": "star-open", "tuned original": "star",
+        "a": "circle-open", "b": "circle", "c": "circle-dot",
+    }  # fmt: skip
+    legend = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert legend == [
+        "Pareto front", "original", "permute", "filled: recovered", "open: untuned", "dot: int8",
+    ]  # fmt: skip
+    (text,) = (each.hovertext for each in figure.data if each.marker.symbol == "circle-dot")
+    assert "<br>recovered: 200 steps<br>weights in int8<br>5 parameters" in text[0]
+
+
+def test_the_legend_explains_nothing_that_is_not_there(figure):
+    names = [trace.name for trace in figure.data]
+    assert names == ["Pareto front", "original", "permute", "vanilla", "something new"]
+
+
 def test_the_original_is_a_star_with_a_labelled_line(figure):
-    assert trace(figure, "original").marker.symbol == "star"
+    assert trace(figure, "original").marker.symbol == "star-open"
     (line,) = figure.layout.shapes
     assert (line.y0, line.y1) == (0.97, 0.97)
     assert figure.layout.annotations[0].text == "original: 97.0%"

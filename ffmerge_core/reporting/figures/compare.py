@@ -12,20 +12,30 @@ import plotly.graph_objects as go
 
 from ffmerge_core.reporting.figures.style import (
     BLUE,
+    BROWN,
     GREEN,
     NEUTRAL,
+    OLIVE,
     ORANGE,
     PURPLE,
+    SKY_BLUE,
     VERMILLION,
+    VIOLET,
     lay_out,
 )
 from ffmerge_core.tasks.metrics import Metric
 
+# In the order of the legend.
 LOOKS = {
+    "original": (VERMILLION, "star"),
     "permute": (BLUE, "circle"),
     "vanilla": (ORANGE, "square"),
     "copy": (GREEN, "diamond"),
     "random": (PURPLE, "x"),
+    "layer drop": (SKY_BLUE, "triangle-down"),
+    "FF drop": (VIOLET, "triangle-up"),
+    "SVD": (OLIVE, "pentagon"),
+    "narrow": (BROWN, "hourglass"),
 }
 OTHER_LOOK = (NEUTRAL, "cross")
 EDGE = {"color": "rgba(255, 255, 255, 0.7)", "width": 1}
@@ -37,7 +47,9 @@ class RunPoint:
     """One model in the chart.
 
     value: its score, with the ends of its interval. plan: in words, for the hover.
-    method: "permute", "vanilla", …; of the original it does not matter.
+    is_original: untouched, so that its method does not matter. method: "permute", "layer drop",
+    …; "original" of what was tuned or rounded and not merged. recovered: how, in words, if it
+    was. quantized: "int8", if it is.
     """
 
     id: str
@@ -49,6 +61,20 @@ class RunPoint:
     plan: str
     is_original: bool
     method: str
+    recovered: str | None = None
+    quantized: str | None = None
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Colour and symbol: open while nothing was tuned, with a dot where weights are rounded."""
+        colour, symbol = LOOKS.get(self.kind, OTHER_LOOK)
+        tuned, rounded = "" if self.recovered else "-open", "-dot" if self.quantized else ""
+        return colour, symbol + tuned + rounded
+
+    @property
+    def kind(self) -> str:
+        """What the legend calls it."""
+        return "original" if self.is_original else self.method
 
 
 def pareto_front(points: Sequence[RunPoint], metric: Metric) -> list[RunPoint]:
@@ -73,15 +99,18 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
     if len(front) > 1:
         _draw_front(figure, front)
     hover, places = _hover_texts(points, metric), _places(points)
-    runs = [point for point in points if not point.is_original]
-    for method in dict.fromkeys(point.method for point in runs):
-        colour, symbol = LOOKS.get(method, OTHER_LOOK)
-        mine = [point for point in runs if point.method == method]
-        _draw_points(figure, mine, places, hover, method, colour, symbol, size=11)
+    kinds = dict.fromkeys((*LOOKS, *(point.kind for point in points)))
+    for kind in kinds:
+        mine = [point for point in points if point.kind == kind]
+        # The filled ones first: the legend shows the first of a kind.
+        looks = sorted({point.look for point in mine}, key=lambda look: ("-open" in look[1], look))
+        for number, look in enumerate(looks):
+            alike = [point for point in mine if point.look == look]
+            _draw_points(figure, alike, places, hover, kind, look, in_legend=number == 0)
     originals = [point for point in points if point.is_original]
     if originals:
-        _draw_points(figure, originals, places, hover, "original", VERMILLION, "star", size=17)
         _draw_reference(figure, originals[0].value, metric)
+    _draw_key(figure, points)
     lay_out(figure, height=480)
     figure.update_layout(
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
@@ -124,10 +153,12 @@ def _draw_points(
     places: dict[str, float],
     hover: dict[tuple[int, float], str],
     name: str,
-    colour: str,
-    symbol: str,
-    size: int,
+    look: tuple[str, str],
+    *,
+    in_legend: bool,
 ) -> None:
+    """Points of one look."""
+    colour, symbol = look
     figure.add_scatter(
         x=[places[point.id] for point in points],
         y=[point.value for point in points],
@@ -137,17 +168,43 @@ def _draw_points(
             "arrayminus": [point.value - point.low for point in points],
             "thickness": 1,
             "width": 4,
+            "color": colour,
         },
         customdata=[[point.id] for point in points],
         mode="markers",
-        # A light edge keeps neighbours apart.
-        marker={"color": colour, "symbol": symbol, "size": size, "line": EDGE},
+        marker={
+            "color": colour,
+            "symbol": symbol,
+            "size": 16 if name == "original" else 12,
+            # A light edge keeps filled neighbours apart.
+            "line": {"color": colour, "width": 2} if "-open" in symbol else EDGE,
+        },
         name=name,
+        legendgroup=name,
+        showlegend=in_legend,
         hovertext=[hover[point.n_parameters, point.value] for point in points],
         hoverinfo="text",
         # A picked run must not fade the others.
         unselected={"marker": {"opacity": 1}},
     )
+
+
+def _draw_key(figure: go.Figure, points: Sequence[RunPoint]) -> None:
+    """What the fillings mean, in the legend alone, once there are two of them."""
+    key: dict[str, str] = {}
+    if any(point.recovered for point in points):
+        key |= {"filled: recovered": "circle", "open: untuned": "circle-open"}
+    if any(point.quantized for point in points):
+        key |= {"dot: int8": "circle-open-dot"}
+    for name, symbol in key.items():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker={"color": NEUTRAL, "symbol": symbol, "size": 10, "line": {"width": 2}},
+            name=name,
+            hoverinfo="skip",
+        )
 
 
 def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
@@ -196,8 +253,11 @@ def _hover_texts(points: Sequence[RunPoint], metric: Metric) -> dict[tuple[int, 
     """By place: all runs that lie there, for only the topmost marker is hovered."""
     texts: dict[tuple[int, float], list[str]] = {}
     for point in points:
+        done = [point.plan]
+        done += [f"recovered: {point.recovered}"] if point.recovered else []
+        done += [f"weights in {point.quantized}"] if point.quantized else []
         text = (
-            f"<b>{_wrapped(point.name)}</b><br>{_wrapped(point.plan)}<br>"
+            f"<b>{_wrapped(point.name)}</b><br>{'<br>'.join(map(_wrapped, done))}<br>"
             f"{point.n_parameters:,} parameters<br>{metric.name} "
             f"{metric.text(point.value)} ({metric.text(point.low)} to {metric.text(point.high)})"
         )
