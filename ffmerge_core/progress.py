@@ -22,8 +22,8 @@ def silent(step: int, total: int, message: str, values: Mapping[str, float] | No
     """The callback of someone who does not listen."""
 
 
-def part(report: Report, index: int, of: int, said: str = "") -> Report:
-    """For the index-th of `of` equal parts of some work: told in thousandths of all of it.
+def part(report: Report, start: float, end: float, said: str = "") -> Report:
+    """For a part of some work, from `start` to `end` of 0 to 1: told in thousandths of all of it.
 
     said: put before each message.
     """
@@ -31,7 +31,7 @@ def part(report: Report, index: int, of: int, said: str = "") -> Report:
     def told(
         step: int, total: int, message: str, values: Mapping[str, float] | None = None
     ) -> None:
-        share = (index + min(step / max(total, 1), 1)) / of
+        share = start + (end - start) * min(step / max(total, 1), 1)
         report(round(1000 * share), 1000, f"{said}{message}", values)
 
     return told

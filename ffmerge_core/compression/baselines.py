@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import parameters_left
@@ -19,20 +18,15 @@ from ffmerge_core.plan import (
     DropLayers,
     Factor,
     MergePlan,
-    Method,
     Narrow,
     Plan,
     Reduction,
     short,
     stack_of,
 )
+from ffmerge_core.plan.kinds import MERGES, kinds_for
 from ffmerge_core.plan.values import one_of
 from ffmerge_core.progress import Report, part, silent
-
-Kind = Method | Literal["layer drop", "FF drop", "SVD", "narrow"]
-MERGES: tuple[Method, ...] = get_args(Method)
-REDUCTIONS = (DropLayers.method, DropFF.method, Factor.method, Narrow.method)
-KINDS: tuple[str, ...] = (*MERGES, *REDUCTIONS)
 
 # Plans of one size each, from the one that takes least; a list of them rises in what it takes.
 _Sizes = list[tuple[Plan, ...]]
@@ -67,21 +61,10 @@ def baselines(
         losses = []
         for plan in plans if len(plans) > 1 else ():
             where = f"Choosing the window, {kind} {short(_names(plan))}: "
-            losses.append(_loss(model, plan, part(report, done, tried, where)))
+            losses.append(_loss(model, plan, part(report, done / tried, (done + 1) / tried, where)))
             done += 1
         chosen[kind] = plans[losses.index(min(losses))] if losses else plans[0]
     return chosen
-
-
-def kinds_for(budget: Plan | int) -> tuple[str, ...]:
-    """The kinds that a budget has baselines of: all but its own.
-
-    Without groups no neurons are aligned: which window to permute is found by a search.
-    """
-    if isinstance(budget, MergePlan):
-        return tuple(kind for kind in KINDS if kind != budget.method)
-    own = None if isinstance(budget, int) else budget.method
-    return tuple(kind for kind in KINDS if kind not in ("permute", own))
 
 
 def candidates(

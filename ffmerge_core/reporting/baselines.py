@@ -59,7 +59,9 @@ def carry_out(
     when the same is asked for again.
     """
     for index, (kind, recipe) in enumerate(wanted.items()):
-        told = part(report, index, len(wanted), f"{_title(kind)}, {index + 1} of {len(wanted)}: ")
+        n = len(wanted)
+        said = f"{_title(kind)}, {index + 1} of {n}: "
+        told = part(report, index / n, (index + 1) / n, said)
         told(0, 1, "starting")
         known = _finished(store, recipe)
         if known is not None:

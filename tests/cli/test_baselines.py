@@ -11,8 +11,8 @@ import pytest
 import ffmerge_core as fm
 from ffmerge_core.cli.baselines import Wanted
 from ffmerge_core.compression import running
-from ffmerge_core.compression.baselines import KINDS
 from ffmerge_core.plan import MergePlan, Recipe, Recovery, plan_from_dict
+from ffmerge_core.plan.kinds import KINDS
 from ffmerge_core.reporting.baselines import CONTROL
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import Call

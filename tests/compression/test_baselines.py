@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 import ffmerge_core as fm
-from ffmerge_core.compression.baselines import KINDS, candidates, kinds_for, unmet
+from ffmerge_core.compression.baselines import candidates, unmet
 from ffmerge_core.compression.reducing import parameters_left
 from ffmerge_core.errors import Cancelled, PlanError
 from ffmerge_core.plan import (
@@ -18,6 +18,7 @@ from ffmerge_core.plan import (
     Narrow,
     plan_in_words,
 )
+from ffmerge_core.plan.kinds import KINDS, kinds_for
 from tests.conftest import noise_task, timm_vit
 from tests.models.tiny import marian
 

@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from ffmerge_core.compression.baselines import KINDS
+from ffmerge_core.plan.kinds import KINDS
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
 from ffmerge_core.reporting.figures.compare import LOOKS
 from ffmerge_core.tasks.metrics import metric
