@@ -2,93 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
 
 import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
-from ffmerge_core.plan import MergePlan, Recipe, plan_from_dict, plan_in_words
-from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
+from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
-from ffmerge_core.reporting.scores import figures_of
-from ffmerge_core.tasks.metrics import metric
-from pages._ui.compare_table import figure_of, filtered, score_names, stored_figures, table
+from pages._ui.baselines import baselines
+from pages._ui.compare_chart import chart
+from pages._ui.compare_table import filtered, table
 from pages._ui.opened import opened_subject
 from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Opened, Subject
+from pages._ui.subject import Subject
 from pages._ui.widgets import Download, count, download_row, empty_state, guarded
-
-
-def chart(subject: Subject, runs: Sequence[Run]) -> None:
-    scored = {split for run in runs for split in _changes(run)}
-    names = score_names(subject, runs)
-    left, right = st.columns(2)
-    score = left.segmented_control(
-        "Score",
-        names,
-        default=names[0],
-        required=True,
-        # Each kind of score has a choice of its own: another model may lack this one's.
-        key=f"compare_score_{names[0]}",
-        persist_state="session",
-    )
-    split = right.segmented_control(
-        "Split",
-        ("validation", "test"),
-        default="validation",
-        required=True,
-        key="compare_split",
-        persist_state="session",
-        disabled="test" not in scored,
-        help="The test split has figures for runs whose final score was asked for.",
-    )
-    split = split if split in scored else "validation"
-    points = _original(subject, runs, score, split) + _merged(runs, score, split)
-    figure = compare_chart(points, metric(score))
-    st.plotly_chart(figure, key="compare", config={"displaylogo": False})
-    download_row(
-        Download("Figure (HTML)", "compare.html", lambda: to_html(figure), "text/html"),
-        key="compare-figure",
-    )
-
-
-def _changes(run: Run) -> Mapping[str, Any]:
-    """Split → paired difference, for the splits that the run was scored on."""
-    changes: Mapping[str, Any] = (run.result or {}).get("difference") or {}
-    return changes
-
-
-def _original(subject: Subject, runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
-    """The untouched model, as a run scored it, on the data that runs have, or else its card."""
-    scored = [stored_figures(run, "original", split) for run in runs]
-    if known := subject.scores.get(split):
-        scored.append(figures_of(known))
-    figure = next((figures[score] for figures in scored if score in figures), None)
-    if figure is None:
-        return []
-    return [
-        RunPoint(
-            "original", "Original", subject.n_parameters, *figure,
-            plan="nothing merged", is_original=True, method="original",
-        )
-    ]  # fmt: skip
-
-
-def _merged(runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
-    points = []
-    for run in runs:
-        figures = stored_figures(run, "merged", split)
-        plan = plan_from_dict(run.recipe["plan"])
-        if score in figures:
-            n_parameters = figure_of(run, "merged", "n_parameters")
-            points.append(
-                RunPoint(
-                    run.id, run.name, n_parameters, *figures[score],
-                    plan=plan_in_words(plan), is_original=False, method=plan.method,
-                )
-            )  # fmt: skip
-    return points
 
 
 def actions(selected: Sequence[Run], subject: Subject) -> None:
@@ -160,28 +88,22 @@ def _restore() -> None:
 
 
 def comparable(runs: Sequence[Run], subject: Subject) -> list[Run]:
-    """Runs of what is open: these weights, this data, with a plan that is known here."""
-    mine, other_data, other, unknown = [], 0, 0, 0
+    """Runs of what is open, as it is now, with a plan that is known here; the others counted."""
+    mine = []
+    others: Counter[str] = Counter()
     for run in runs:
         try:
-            recipe = Recipe.from_dict(run.recipe)
+            unlike = subject.unlike(Recipe.from_dict(run.recipe))
         except FFMergeError:
-            unknown += 1
-            continue
-        if Opened.of(recipe) != subject.opened:
-            other_data += 1
-        elif recipe.revision not in (None, subject.revision):
-            other += 1
-        else:
+            unlike = "with plans of another version"
+        if unlike is None:
             mine.append(run)
-    for n, what in (
-        (other_data, f"of {subject.source} measured on other data, or in another way,"),
-        (other, f"of other weights at {subject.source}"),
-        (unknown, "with plans of another version"),
-    ):
+        else:
+            others[unlike] += 1
+    for what, n in sorted(others.items()):
         if n == 1:
             st.info(f"1 run {what} is not shown.")
-        elif n:
+        else:
             st.info(f"{count(n)} runs {what} are not shown.")
     return mine
 
@@ -192,6 +114,7 @@ with guarded():
     runs = comparable(store.list(subject.source), subject)
     if st.session_state.get("problem"):
         st.error(st.session_state.pop("problem"))
+    selected: list[Run] = []
     if not runs and not st.session_state.get("deleted"):
         empty_state(
             "No merge of this model was run yet. Pick groups, merge them, and each run appears "
@@ -202,7 +125,8 @@ with guarded():
     else:
         chart(subject, runs)
         shown = filtered(runs)
-        actions(table(subject, shown), subject)
+        selected = table(subject, shown)
+        actions(selected, subject)
         st.caption(f"{count(len(shown))} of {count(len(runs))} runs are shown and downloaded.")
         download_row(
             Download("Table (CSV)", "runs.csv", lambda: store.to_csv(shown), "text/csv"),
@@ -211,3 +135,5 @@ with guarded():
             ),
             key="runs-files",
         )
+    st.divider()
+    baselines(subject, runs, selected)

@@ -60,7 +60,7 @@ def carry_out(
     """
     for index, (kind, recipe) in enumerate(wanted.items()):
         n = len(wanted)
-        said = f"{_title(kind)}, {index + 1} of {n}: "
+        said = f"{title(kind)}, {index + 1} of {n}: "
         told = part(report, index / n, (index + 1) / n, said)
         told(0, 1, "starting")
         known = _finished(store, recipe)
@@ -122,5 +122,6 @@ def _finished(store: RunStore, recipe: Recipe) -> Run | None:
     return None
 
 
-def _title(kind: str) -> str:
+def title(kind: str) -> str:
+    """ "layer drop" -> "Layer drop"; "SVD" is left as it is."""
     return kind[:1].upper() + kind[1:]

@@ -20,6 +20,12 @@ STATUS_HELP = (
     "done, failed, cancelled, or interrupted (the server stopped while it ran; start it again)"
 )
 
+AFTER = {
+    "Recovered": "Fine-tuned after the plan, for this many steps at most.",
+    "Weights": "What FF and attention weights are kept as.",
+}
+NOT_RECOVERED, WHOLE = "no", "float32"
+
 
 def filtered(runs: Sequence[Run]) -> list[Run]:
     left, right = st.columns([2, 3])
@@ -29,15 +35,21 @@ def filtered(runs: Sequence[Run]) -> list[Run]:
         placeholder="Words in the name, a status, a layer",
         icon=":material/search:",
     )
-    methods = sorted({run.recipe["plan"]["method"] for run in runs})
+    methods = sorted({method_of(run) for run in runs})
     chosen = right.pills("Methods", methods, selection_mode="multi", key="filter_methods")
     words = text.lower().split()
     return [
         run
         for run in runs
         if all(word in _searchable(run) for word in words)
-        and (not chosen or run.recipe["plan"]["method"] in chosen)
+        and (not chosen or method_of(run) in chosen)
     ]
+
+
+def method_of(run: Run) -> str:
+    """Its plan's; "original" of one that merges nothing, whatever its method."""
+    plan: Mapping[str, Any] = run.recipe["plan"]
+    return str(plan["method"] if plan.get("groups", True) else "original")
 
 
 def _searchable(run: Run) -> str:
@@ -53,8 +65,10 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
     frame = pd.DataFrame([_row(run, subject, scores) for run in runs])
     own = metric(scores[0])
     tested = f"Test {own.name}"
-    if frame[tested].isna().all():
-        frame = frame.drop(columns=tested)
+    # What no run has is no column.
+    bare = [name for name in AFTER if frame[name].isin([NOT_RECOVERED, WHOLE]).all()]
+    bare += [tested] if frame[tested].isna().all() else []
+    frame = frame.drop(columns=bare)
     number = st.column_config.NumberColumn
     unit = "In percentage points, paired" if own.percent else "Paired"
     columns: dict[str, Any] = {
@@ -76,6 +90,7 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
                 format=f"%+.{own.digits}f",
                 help=f"Of the {own.name}, on the validation split. {unit}, merged minus original.",
             ),
+            **{name: st.column_config.TextColumn(help=said) for name, said in AFTER.items()},
             tested: number(format=_format(own), help="After a final score."),
             "Seconds": number(format="%.1f"),
             "Peak memory": number(format="%.0f MB", help="Of the whole process."),
@@ -94,7 +109,9 @@ def _row(run: Run, subject: Subject, scores: Sequence[str]) -> dict[str, Any]:
         "Name": run.name,
         "Status": run.status,
         "Layers": layers_in_words(plan_from_dict(run.recipe["plan"])),
-        "Method": run.recipe["plan"]["method"],
+        "Method": method_of(run),
+        "Recovered": _steps(run),
+        "Weights": run.recipe.get("quantize") or WHOLE,
         "Parameters": figure_of(run, "merged", "n_parameters"),
         "Saved": _saved(run, subject),
         _title(own): _shown(own, validation),
@@ -118,6 +135,15 @@ def stored_figures(run: Run, part: str, split: str) -> Mapping[str, Stored]:
     """A run's figures by name; none where it was not scored."""
     score = figure_of(run, part, split)
     return figures_of(score) if score else {}
+
+
+def _steps(run: Run) -> str:
+    """ "200 steps", as asked for; an early stop is told on the Recover page."""
+    recovery = run.recipe.get("recovery")
+    if not recovery:
+        return NOT_RECOVERED
+    steps = recovery.get("until") or recovery["steps"]
+    return f"{steps:,} step" + ("" if steps == 1 else "s")
 
 
 def _title(name: str) -> str:

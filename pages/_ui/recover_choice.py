@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -12,8 +12,8 @@ from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Opened, Subject
-from pages._ui.widgets import INT8_HELP, count
+from pages._ui.subject import Subject
+from pages._ui.widgets import INT8_HELP, count, numbered
 
 DEFAULT = Recovery()
 _LARGEST_SEED = 2**31 - 1  # as on the Similarity page
@@ -29,8 +29,7 @@ def _is_of(run: Run, subject: Subject) -> bool:
         recipe = Recipe.from_dict(run.recipe)
     except FFMergeError:
         return False  # with a plan of another version
-    same = recipe.revision in (None, subject.revision)
-    return same and Opened.of(recipe) == subject.opened
+    return subject.unlike(recipe) is None
 
 
 def untuned(run: Run) -> Recipe:
@@ -49,17 +48,11 @@ def plans(runs: Sequence[Run]) -> dict[Recipe, str]:
         recipe = untuned(run)
         if is_plain(run) or not any(is_of_plan(run, known) for known in named):
             name = run.name if is_plain(run) else plan_in_words(recipe.plan)
-            named.setdefault(recipe, _unlike(name, named.values()))
+            named.setdefault(recipe, numbered(name, named.values()))
     if named and not any(recipe.plan == NOTHING_MERGED for recipe in named):
         original = replace(next(iter(named)), plan=NOTHING_MERGED)
-        named[original] = _unlike(plan_in_words(NOTHING_MERGED), named.values())
+        named[original] = numbered(plan_in_words(NOTHING_MERGED), named.values())
     return named
-
-
-def _unlike(name: str, others: Collection[str]) -> str:
-    """Equal labels cannot be told apart, neither by a reader nor by the widget."""
-    numbered = (f"{name} · {number}" for number in range(2, len(others) + 3))
-    return next(label for label in (name, *numbered) if label not in others)
 
 
 def is_recovered(run: Run) -> bool:

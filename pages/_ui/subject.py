@@ -51,7 +51,8 @@ class Subject:
     """The model on the table.
 
     revision: of its weights, as `LoadedModel` has it. kind: what it is for, as a `Task` says
-    it. data: its name. examples: what it is scored on, in the plural.
+    it. data: its name. data_revision: of its content, None of a demo's own, which is the
+    package's. examples: what it is scored on, in the plural.
     anatomy: (part, parameters), adding up to n_parameters. weight_bytes: memory of the
     weights. scores: split → `Evaluation.summary()` of the untouched model. facts: what its
     card says, in (label, text) pairs. merged: whether it was compressed before it was saved.
@@ -71,6 +72,18 @@ class Subject:
     scores: Mapping[str, Mapping[str, Any]]
     facts: tuple[tuple[str, str], ...] = ()
     merged: bool = False
+    data_revision: str | None = None
+
+    def unlike(self, recipe: Recipe) -> str | None:
+        """What a recipe is of, if not of this model on this data as both are now; else None."""
+        if Opened.of(recipe) != self.opened:
+            return f"of {self.source} measured on other data, or in another way,"
+        if recipe.revision not in (None, self.revision):
+            return f"of other weights at {self.source}"
+        known = self.data_revision, recipe.data_revision
+        if None not in known and len(set(known)) == 2:
+            return f"measured on other content of {self.opened.data or self.data}"
+        return None
 
     @property
     def source(self) -> str:
@@ -142,6 +155,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
             *(_training(card) if card else ()),
         ),
         merged=bool(done),
+        data_revision=task.revision,
     )
 
 

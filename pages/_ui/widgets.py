@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -143,6 +143,12 @@ def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
 def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """(name, figure) of the figures beside the metric and the loss, if any were stored."""
     return list((score.get("others") or {}).items())
+
+
+def numbered(label: str, others: Collection[str]) -> str:
+    """Unlike the others: equal labels of choices cannot be told apart, not even by the widget."""
+    more = (f"{label} · {number}" for number in range(2, len(others) + 3))
+    return next(each for each in (label, *more) if each not in others)
 
 
 def duration(seconds: float) -> str:

@@ -240,16 +240,45 @@ def test_names_are_words_and_not_markup():
     assert max(len(line) for line in text.split("<br>")) < 90
 
 
-def test_runs_of_equal_size_stand_apart_and_equal_runs_together():
-    points = [
-        point("original", 100, 0.9, original=True),
-        point("a", 50, 0.8), point("b", 50, 0.7), point("c", 50, 0.7), point("d", 60, 0.7),
-    ]  # fmt: skip
-    places = {
+def places(points):
+    return {
         id: x
         for trace in compare_chart(points, ACCURACY).data
         for (id,), x in zip(trace.customdata or (), trace.x, strict=False)
     }
-    assert places["b"] == places["c"] < 50 < places["a"]
-    assert places["a"] - places["b"] < 1
-    assert (places["d"], places["original"]) == (60, 100)
+
+
+def test_runs_of_equal_size_stand_apart_and_equal_runs_together():
+    found = places([
+        point("original", 100, 0.9, original=True),
+        point("a", 50, 0.8), point("b", 50, 0.7), point("c", 50, 0.7), point("d", 60, 0.7),
+    ])  # fmt: skip
+    assert found["b"] == found["c"] < 50 < found["a"]
+    assert found["a"] - found["b"] < 1
+    assert (found["d"], found["original"]) == (60, 100)
+
+
+def test_equal_runs_of_two_looks_stand_apart():
+    found = places([
+        point("original", 100, 0.9, original=True),
+        point("tuned", 100, 0.9, "original", recovered="200 steps"), point("a", 50, 0.8),
+    ])  # fmt: skip
+    assert found["original"] != found["tuned"]
+
+
+def test_a_crowd_takes_no_more_than_a_share_of_the_axis():
+    crowd = [point(str(at), 50, at / 100) for at in range(40)]
+    found = places([point("original", 100, 0.9, original=True), *crowd])
+    spread = sorted(found[str(at)] for at in range(40))
+    assert spread[-1] - spread[0] < 0.09 * 50
+    assert len(set(spread)) == 40
+
+
+def test_runs_of_about_one_size_stand_apart_too():
+    counts = {"original": 1000, "a": 500, "b": 501, "c": 505, "d": 500, "far": 520}
+    found = places([point(id, n, 0.5 + n / 1e4 * (-1) ** n) for id, n in counts.items()])
+    near = sorted(found[id] for id in "abcd" if id != "d")
+    assert min(right - left for left, right in itertools.pairwise(near)) > 5
+    assert found["a"] == found["d"]
+    assert all(abs(x - counts[id]) < 10 for id, x in found.items())
+    assert (found["far"], found["original"]) == (520, 1000)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from streamlit.testing.v1 import AppTest
+
+from ffmerge_core.compression.running import fixed
 from ffmerge_core.plan import MergePlan, Recipe
 from pages._ui.shared import (
     history,
@@ -87,6 +90,38 @@ def test_runs_of_other_weights_or_versions_are_counted_not_mixed_in() -> None:
     assert len(tab.dataframe[0].value) == 1
     assert "1 run of other weights" in sentences(tab)
     assert "1 run with plans of another version" in sentences(tab)
+
+
+def test_runs_on_a_file_that_has_changed_since_are_counted_not_mixed_in(tmp_path: Path) -> None:
+    import ffmerge_core as fm
+    from ffmerge_core.reporting.recording import record
+
+    path, source = tmp_path / "mine.py", "demo:gpt2-code"
+    path.write_text("\n\n".join(f"def f{i}(x):\n    return x + {i}" for i in range(40)))
+    plan = MergePlan((("decoder.2", "decoder.3"),), method="vanilla")
+
+    def run(tab: AppTest) -> AppTest:
+        """Open the file as it is, and merge."""
+        go(tab, "model")
+        next(field for field in tab.text_input if source in str(field.key)).set_value(str(path))
+        press(tab, "Measure on this")
+        recipe = fixed(Recipe(source, plan, str(path)), fm.load(source, path))
+        record(run_store(), recipe, "On my file", lambda recipe, report: fm.run(recipe))
+        return go(tab, "compare")
+
+    tab = open_app("model")
+    next(button for button in tab.button if button.key == "open-gpt2-code").click().run()
+    assert len(run(tab).dataframe[0].value) == 1
+    assert "not shown" not in sentences(tab)
+    path.write_text(path.read_text().replace("return", "yield"))
+    assert len(go(tab, "compare").dataframe[0].value) == 1, "what is open is as it was opened"
+    assert len(run(tab).dataframe[0].value) == 1
+    assert f"1 run measured on other content of {path} is not shown." in sentences(tab)
+    assert go(tab, "recover").selectbox[0].options == ["On my file", "Original, nothing merged"]
+    go(tab, "model")
+    next(button for button in tab.button if button.key == "open-gpt2-code").click().run()
+    go(tab, "compare")
+    assert "2 runs of demo:gpt2-code measured on other data" in sentences(tab)
 
 
 def test_an_interrupted_run_is_listed_as_such() -> None:

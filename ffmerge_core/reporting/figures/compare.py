@@ -40,6 +40,8 @@ LOOKS = {
 OTHER_LOOK = (NEUTRAL, "cross")
 EDGE = {"color": "rgba(255, 255, 255, 0.7)", "width": 1}
 HOVER_WIDTH = 60
+# Of the parameter axis: nearer than APART, markers would cover each other; a crowd takes WIDEST.
+APART, WIDEST = 0.012, 0.08
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,12 @@ def _draw_key(figure: go.Figure, points: Sequence[RunPoint]) -> None:
             x=[None],
             y=[None],
             mode="markers",
-            marker={"color": NEUTRAL, "symbol": symbol, "size": 10, "line": {"width": 2}},
+            marker={
+                "color": NEUTRAL,
+                "symbol": symbol,
+                "size": 10,
+                "line": {"color": NEUTRAL, "width": 2},
+            },
             name=name,
             hoverinfo="skip",
         )
@@ -222,20 +229,31 @@ def _draw_reference(figure: go.Figure, value: float, metric: Metric) -> None:
 
 
 def _places(points: Sequence[RunPoint]) -> dict[str, float]:
-    """Run id → where it is drawn: runs with equally many parameters stand a little apart.
+    """Run id → where it is drawn: runs of about as many parameters stand a little apart.
 
-    Otherwise their intervals cover each other. Runs at exactly one place stay there: their
-    hover names them all.
+    Otherwise they cover each other, as baselines at one budget would. Runs of one look at exactly
+    one place stay together: their hover names them all.
     """
-    counts = [point.n_parameters for point in points]
-    step = 0.008 * (max(counts, default=0) - min(counts, default=0))
+    counts = sorted({point.n_parameters for point in points})
+    span = counts[-1] - counts[0] if counts else 0
+    near: list[list[int]] = []
+    for count in counts:
+        if near and count - near[-1][0] <= APART * span:
+            near[-1].append(count)
+        else:
+            near.append([count])
     places = {}
-    for count in set(counts):
-        values = sorted({point.value for point in points if point.n_parameters == count})
-        for point in points:
-            if point.n_parameters == count:
-                rank = values.index(point.value) - (len(values) - 1) / 2
-                places[point.id] = count + rank * step
+    for together in near:
+        mine = {
+            point.id: (point.value, point.n_parameters, point.look)
+            for point in points
+            if point.n_parameters in together
+        }
+        ranks = sorted(set(mine.values()))
+        middle = sum(count for _, count, _ in ranks) / len(ranks)
+        step = span * min(APART, WIDEST / len(ranks))
+        for id, place in mine.items():
+            places[id] = middle + (ranks.index(place) - (len(ranks) - 1) / 2) * step
     return places
 
 
