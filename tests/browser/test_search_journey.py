@@ -46,3 +46,15 @@ def walk(page: Page) -> None:
     expect(scored).to_be_visible(timeout=FIRST_JOB)
     visit(page, "Compare")
     expect(points(page)).to_have_count(3)
+
+    # One baseline of the recovered run, tuned alike, lands on the chart without a reload.
+    expect(page.get_by_text(re.compile("Tuned the same way: 10 steps"))).to_be_visible()
+    kinds = page.get_by_role("toolbar", name="Kinds")
+    for kind in kinds.get_by_role("button").all_inner_texts():
+        if kind != "SVD":
+            kinds.get_by_role("button", name=kind).click()
+            expect(kinds.get_by_role("button", name=kind)).to_have_attribute(
+                "aria-pressed", "false"
+            )
+    page.get_by_role("button", name="Run baselines").click()
+    expect(points(page)).to_have_count(4, timeout=FIRST_JOB)
