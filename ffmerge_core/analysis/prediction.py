@@ -54,7 +54,8 @@ class RankCorrelation:
 def does_similarity_predict(table: pd.DataFrame, of: str = MEAN_CKA) -> RankCorrelation:
     """Rank correlation of a window's similarity with its loss change; negative if it predicts.
 
-    table: of one method, from `search_windows`; windows without a finite figure are left out.
+    table: of one method and anchor, from `search_windows`; windows without a finite figure are
+    left out.
     Raises `PlanError` for fewer than 4 windows, and where all are alike.
     """
     pairs = table[[of, "loss change"]].to_numpy(dtype=float)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ffmerge_core.cli.options import (
-    AnchorOption,
     DataOption,
     FidelityOption,
     JsonOption,
@@ -39,6 +38,13 @@ class Searched(StrEnum):
     layer_drop = "layer drop"
 
 
+# typer takes no list of a Literal.
+class Anchors(StrEnum):
+    first = "first"
+    middle = "middle"
+    last = "last"
+
+
 RemoveOption = Annotated[
     int,
     typer.Option("--remove", min=1, metavar="N", help="FF sublayers to remove, in all stacks."),
@@ -46,6 +52,10 @@ RemoveOption = Annotated[
 SearchedOption = Annotated[
     list[Searched],
     typer.Option("--method", help="Repeatable. layer drop: whole layers, at as many parameters."),
+]
+AnchorsOption = Annotated[
+    list[Anchors],
+    typer.Option("--anchor", help="The layer that the others are aligned to. Repeatable."),
 ]
 StacksOption = Annotated[
     str | None,
@@ -57,7 +67,7 @@ def search(
     source: SourceArgument,
     remove: RemoveOption,
     method: SearchedOption = [Searched.permute],  # noqa: B006 (typer copies it)
-    anchor: AnchorOption = "first",
+    anchor: AnchorsOption = [Anchors.first],  # noqa: B006 (typer copies it)
     stack: StacksOption = None,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
@@ -81,7 +91,7 @@ def search(
             feats,
             remove,
             methods=[each.value for each in method],
-            anchor=anchor,
+            anchors=[each.value for each in anchor],
             stack=stack,
             before=before,
             report=report,
@@ -119,11 +129,12 @@ def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
     name = original["metric"]
     title = name if name.isupper() else name.capitalize()
     say_table(
-        ("Layers", "Method", title, "Loss", "Change of the loss", "Parameters", "CKA", "Aligned"),
+        ("Layers", "Method", "Anchor", title, "Loss", "Change", "Parameters", "CKA", "Aligned"),
         [
             (
                 row["layers"],
                 row["method"],
+                row["anchor"],
                 figure_text(name, _stored(row, name)),
                 figure_text(LOSS, _stored(row, "loss")),
                 change_text(LOSS, _stored(row, "loss change")),
@@ -132,7 +143,7 @@ def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
             )
             for row in table.to_dict("records")
         ],
-        left=2,
+        left=3,
     )
     whole = figure_text(name, Stored(original["value"], *original["interval"]))
     loss = figure_text(LOSS, Stored(original["loss"], *original["loss_interval"]))
@@ -140,17 +151,18 @@ def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
 
 
 def _said(table: pd.DataFrame) -> dict[str, str]:
-    """Method → whether similarity predicts its damage, in words."""
+    """Method, with its anchor → whether similarity predicts its damage, in words."""
     from ffmerge_core.analysis.prediction import does_similarity_predict
 
     said = {}
-    for method in dict.fromkeys(table["method"]):
+    for (method, anchor), mine in table.groupby(["method", "anchor"], sort=False):
         if method != Searched.layer_drop:
+            name = f"{method}, anchor {anchor}" if anchor else str(method)
             try:
-                found = does_similarity_predict(table[table["method"] == method])
-                said[method] = f"{method.capitalize()}: {_lower(found.in_words('mean CKA'))}"
+                found = does_similarity_predict(mine).in_words("mean CKA")
             except PlanError as error:
-                said[method] = f"{method.capitalize()}: {_lower(str(error))}"
+                found = str(error)
+            said[name] = f"{name.capitalize()}: {_lower(found)}"
     return said
 
 

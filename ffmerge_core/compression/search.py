@@ -6,7 +6,7 @@ validation split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations, count
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,13 +21,14 @@ from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Anchor, DropLayers, MergePlan, Method, Plan, short
+from ffmerge_core.plan import Anchor, DropLayers, MergePlan, Method, Plan, short, stack_of
 from ffmerge_core.plan.values import one_of
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 
 Searched = Method | Literal["layer drop"]
 METHODS: tuple[str, ...] = (*get_args(Method), DropLayers.method)
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 
 
 class Window(NamedTuple):
@@ -70,7 +71,7 @@ def search_windows(
     remove: int,
     *,
     methods: Sequence[Searched] = ("permute",),
-    anchor: Anchor = "first",
+    anchors: Sequence[Anchor] = ("first",),
     stack: str | None = None,
     report: Report = silent,
     before: Evaluation | None = None,
@@ -78,18 +79,21 @@ def search_windows(
 ) -> pd.DataFrame:
     """Merge and score every window by every method; best first, by the validation loss.
 
+    Methods that have an anchor are tried with each of `anchors`, the others once. The middle
+    of two layers is the first of them, and is not tried again.
     "layer drop" among the methods drops windows of whole layers instead, as many as leave
     the number of parameters nearest to the merge's. before, similarity: the model's own score,
     and the CKA matrix of the FF outputs by stack, if they are at hand already.
 
-    Columns: start (a layer), method, layers (in words), plan (for `apply`), n_parameters, the
-    task's metric and loss, each with low and high, loss change (paired, with low and high),
-    and, of merges, mean CKA and mean aligned correlation over the pairs of a group.
+    Columns: start (a layer), method, anchor (empty for a method without one), layers (in
+    words), plan (for `apply`), n_parameters, the task's metric and loss, each with low and high,
+    loss change (paired, with low and high), and, of merges, mean CKA and mean aligned
+    correlation over the pairs of a group.
     One merged model is in memory at a time. Raises `PlanError` if no window removes that many.
     """
-    tried = _candidates(model, remove, methods, anchor, stack)
+    tried = _candidates(model, remove, methods, anchors, stack)
     merged = list(dict.fromkeys(window for window, plan in tried if isinstance(plan, MergePlan)))
-    stacks = {_stack(group[0]) for window in merged for group in window.groups}
+    stacks = {stack_of(group[0]) for window in merged for group in window.groups}
     step = _steps(report, steps=1 + len(stacks) + len(merged) + len(tried))
     told = step("Scoring the original")
     before = before or evaluate(model, report=told)
@@ -114,10 +118,15 @@ def _candidates(
     model: LoadedModel,
     remove: int,
     methods: Sequence[Searched],
-    anchor: Anchor,
+    anchors: Sequence[Anchor],
     stack: str | None,
 ) -> list[tuple[Window, Plan]]:
     merges = windows(model.sublayers, remove, stack)
+    for anchor in anchors:
+        one_of("anchor", anchor, ANCHORS)
+    if not anchors:
+        raise PlanError(f"No anchor was named; name one or more of {', '.join(ANCHORS)}.")
+    in_order = [anchor for anchor in ANCHORS if anchor in anchors]
     found: list[tuple[Window, Plan]] = []
     for method in dict.fromkeys(methods):
         one_of("method", method, METHODS)
@@ -128,10 +137,21 @@ def _candidates(
             drops = _layer_windows(model, _chosen(model.sublayers, stack).values(), left)
             found += [(window, DropLayers(window.names)) for window in drops]
         else:
-            found += [(window, MergePlan(window.groups, method, anchor)) for window in merges]
+            found += [
+                (window, plan) for window in merges for plan in _merges(window, method, in_order)
+            ]
     if not found:
         raise PlanError(f"No method was named; name one or more of {', '.join(METHODS)}.")
     return found
+
+
+def _merges(window: Window, method: Method, anchors: Sequence[Anchor]) -> Iterable[MergePlan]:
+    """A plan an anchor, where another one makes another merge."""
+    plans: dict[object, MergePlan] = {}
+    for anchor in anchors:
+        plan = MergePlan(window.groups, method, anchor)
+        plans.setdefault(plan.uses_anchor and tuple(map(plan.anchor_of, plan.groups)), plan)
+    return plans.values()
 
 
 def _layer_windows(
@@ -179,7 +199,7 @@ def _alike(
     matched: list[float] = []
     for done, (one, other) in enumerate(pairs):
         report(done, len(pairs), "")
-        similar.append(cka[_stack(one)].loc[one, other])
+        similar.append(cka[stack_of(one)].loc[one, other])
         matched.append(feats.match(one, other).after)
     return {MEAN_CKA: float(np.mean(similar)), MEAN_CORRELATION: float(np.mean(matched))}
 
@@ -200,6 +220,7 @@ def _tried(
     row: dict[str, Any] = {
         "start": window.start,
         "method": plan.method,
+        "anchor": plan.anchor if isinstance(plan, MergePlan) and plan.uses_anchor else "",
         "layers": short(window.names),
         "plan": plan,
         "n_parameters": reduced.n_parameters,
@@ -229,7 +250,3 @@ def _steps(report: Report, steps: int) -> Callable[[str], Report]:
         return told
 
     return next_step
-
-
-def _stack(name: str) -> str:
-    return name.rsplit(".", 1)[0]

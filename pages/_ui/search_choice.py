@@ -39,15 +39,17 @@ def choose(subject: Subject) -> Search | None:
             return None
         remove = _remove(stack, len(stacks), most)
         # By key, since a widget whose default changes would be another widget.
-        st.session_state.setdefault("search_anchor", settings.anchor)
-        anchor = st.segmented_control(
-            "Anchor",
+        st.session_state.setdefault("search_anchors", [settings.anchor])
+        anchors = st.segmented_control(
+            "Anchors",
             list(ANCHORS),
+            selection_mode="multi",
             required=True,
-            key="search_anchor",
+            key="search_anchors",
             persist_state="session",
             format_func=ANCHORS.__getitem__,
-            help="The layer of each window that the others are aligned to, or copied from.",
+            help="The layers of each window that the others are aligned to, or copied from: each "
+            "is tried in turn. Vanilla, random and layer drop have none.",
         )
     methods = st.pills(
         "Methods",
@@ -76,7 +78,7 @@ def choose(subject: Subject) -> Search | None:
         stack=stack,
         # In one order, so that the same choice is the same search.
         methods=tuple(method for method in METHODS if method in methods),
-        anchor=anchor,
+        anchors=tuple(anchor for anchor in ANCHORS if anchor in anchors),
     )
 
 

@@ -50,5 +50,5 @@ def clusters(search: Search, subject: Subject) -> None:
     if st.button("Use these groups", icon=":material/merge:"):
         workspace = current_workspace()
         workspace.set_groups(groups, subject.sublayers)
-        workspace.choose(anchor=search.anchor)
+        workspace.choose(anchor=search.anchors[0])
         st.switch_page("pages/merge.py")

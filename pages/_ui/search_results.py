@@ -33,7 +33,7 @@ def best_window(found: Found, subject: Subject) -> None:
     table, own = found.table, metric(found.original["metric"])
     merges = table[table["method"] != LAYER_DROP]
     best, first = merges.iloc[0], table.iloc[0]
-    st.subheader(f"Best window: {best['layers']}, {best['method']}")
+    st.subheader(f"Best window: {best['layers']}, {_tried_by(best, found.search)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
             f"Validation loss {_told(best, 'loss')}, {own.name} {_told(best, own.name)}; the "
@@ -86,13 +86,14 @@ def chart(found: Found) -> None:
     points = [
         WindowPoint(
             row["start"], row["layers"], row["method"], row["n_parameters"],
-            row[score], row[f"{score} low"], row[f"{score} high"],
+            row[score], row[f"{score} low"], row[f"{score} high"], row["anchor"],
         )
         for row in found.table.to_dict("records")
     ]  # fmt: skip
     best = next(point for point in points if point.method != LAYER_DROP)
-    methods = sorted(points, key=lambda point: found.search.methods.index(point.method))
-    figure = window_chart(methods, say, original, best)
+    methods, anchors = found.search.methods, ("", *found.search.anchors)
+    points.sort(key=lambda point: (methods.index(point.method), anchors.index(point.anchor)))
+    figure = window_chart(points, say, original, best)
     st.plotly_chart(figure, key="search", config=NO_BAR)
     st.caption(
         "Bars: 95% bootstrap intervals over examples. The best is chosen by the validation loss. "
@@ -111,10 +112,13 @@ def windows_table(found: Found, subject: Subject) -> None:
     """Every candidate, best first; a selected merge goes to the Merge page."""
     own = metric(found.original["metric"])
     scale = 100 if own.percent else 1
+    title = own.name if own.name.isupper() else own.name.capitalize()
+    several = {"Anchor": found.table["anchor"]} if len(found.search.anchors) > 1 else {}
     frame = pd.DataFrame({
         "Layers": found.table["layers"],
         "Method": found.table["method"],
-        own.name if own.name.isupper() else own.name.capitalize(): found.table[own.name] * scale,
+        **several,
+        title: found.table[own.name] * scale,
         "Loss": found.table["loss"],
         "Change of the loss": found.table["loss change"],
         "CKA": found.table["mean CKA"],
@@ -130,7 +134,7 @@ def windows_table(found: Found, subject: Subject) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            frame.columns[2]: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
+            title: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
             "Loss": number(format="%.3f", help="On the validation split; the table's order."),
             "Change of the loss": number(format="%+.3f", help="Paired, merged minus original."),
             "CKA": number(format="%.2f", help="Mean over the window's pairs, of FF outputs."),
@@ -155,21 +159,15 @@ def prediction(found: Found) -> None:
     """Damage against similarity, and in plain words whether one foretells the other."""
     from ffmerge_core.analysis.prediction import does_similarity_predict
 
-    merges = [method for method in found.search.methods if method != LAYER_DROP]
     with st.container(horizontal=True, gap="medium"):
         of = st.segmented_control(
             "Similarity", SIMILARITIES, default=SIMILARITIES[0], required=True,
             key="search_similarity", persist_state="session",
             format_func=lambda name: name[:1].upper() + name[1:],
         )  # fmt: skip
-        method = merges[0]
-        if len(merges) > 1:
-            method = st.segmented_control(
-                "Merged by", merges, default=merges[0], required=True,
-                key=f"search_method_{'-'.join(merges)}", persist_state="session",
-                format_func=str.capitalize,
-            )  # fmt: skip
-    mine = found.table[found.table["method"] == method]
+        mine = found.table
+        for label, column in (("Merged by", "method"), ("Anchor", "anchor")):
+            mine = _of_one(label, mine, column, found.search)
     correlation = None
     try:
         measured = does_similarity_predict(mine, of)
@@ -194,11 +192,28 @@ def prediction(found: Found) -> None:
     )
 
 
+def _of_one(label: str, table: pd.DataFrame, column: str, search: Search) -> pd.DataFrame:
+    """The rows of one method, or of one anchor: the chosen one, where there are several."""
+    known = [each for each in (*search.methods, *search.anchors) if each in set(table[column])]
+    merges = [each for each in known if each != LAYER_DROP]
+    if not merges:
+        return table  # of a method without an anchor
+    chosen = merges[0]
+    if len(merges) > 1:
+        chosen = st.segmented_control(
+            label, merges, default=merges[0], required=True,
+            key=f"search_{column}_{'-'.join(merges)}", persist_state="session",
+            format_func=str.capitalize,
+        )  # fmt: skip
+    return table[table[column] == chosen]
+
+
 def describe(search: Search) -> str:
     """A search in words: "4 of the encoder's FF sublayers, anchor first"."""
     where = "both stacks'" if search.stack == "both" else f"the {search.stack}'s"
+    anchors = f"anchor{'s' if len(search.anchors) > 1 else ''} {', '.join(search.anchors)}"
     return (
-        f"{search.remove} of {where} FF sublayers, anchor {search.anchor}, "
+        f"{search.remove} of {where} FF sublayers, {anchors}, "
         f"{count(search.tokens)} tokens, seed {search.seed}"
     )
 
@@ -206,6 +221,12 @@ def describe(search: Search) -> str:
 def groups_in_words(groups: tuple[tuple[str, ...], ...]) -> str:
     """ "encoder 3–4 · encoder 5, 7"."""
     return " · ".join(short(group) for group in groups)
+
+
+def _tried_by(row: pd.Series, search: Search) -> str:
+    """ "permute, anchor last"; the method alone where one anchor was tried, or it has none."""
+    several = len(search.anchors) > 1 and row["anchor"]
+    return f"{row['method']}, anchor {row['anchor']}" if several else str(row["method"])
 
 
 def _told(row: pd.Series, name: str) -> str:

@@ -25,7 +25,7 @@ _PREPARING = 0.1
 class Search:
     """One search: of which weights, by which tokens, for how many FF sublayers, how.
 
-    stack: "both", or the one that is searched. methods: also "layer drop".
+    stack: "both", or the one that is searched. methods: also "layer drop". anchors: one or more.
     """
 
     opened: Opened
@@ -35,7 +35,7 @@ class Search:
     remove: int
     stack: str
     methods: tuple[str, ...]
-    anchor: str
+    anchors: tuple[str, ...]
 
     def stacks(self, subject: Subject) -> tuple[str, ...]:
         return subject.stacks if self.stack == "both" else (self.stack,)
@@ -84,13 +84,13 @@ def carry_out(search: Search, stacks: tuple[str, ...], report: Report) -> Found:
         )
         several = len(model.stacks) > 1
         methods: Any = search.methods
-        anchor: Any = search.anchor
+        anchors: Any = search.anchors
         table = fm.search_windows(
             model,
             feats,
             search.remove,
             methods=methods,
-            anchor=anchor,
+            anchors=anchors,
             stack=search.stack if several else None,
             report=_part(report, _PREPARING, 1),
             before=before,

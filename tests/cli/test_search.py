@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 import ffmerge_core as fm
-from ffmerge_core.cli.search import Searched
+from ffmerge_core.cli.search import Anchors, Searched
 from ffmerge_core.compression import search
 from ffmerge_core.plan import Recipe, plan_from_dict
 from ffmerge_core.reporting.runs import RunStore
@@ -22,6 +22,7 @@ ASKED = ("search", DEMO, "--remove", 10, "--tokens", 500, "--seed", 2)
 def test_methods_are_those_of_the_package() -> None:
     single, dropped = get_args(search.Searched)
     assert tuple(Searched) == (*get_args(single), *get_args(dropped)) == search.METHODS
+    assert tuple(Anchors) == search.ANCHORS
 
 
 def test_json_is_the_package_s_table(ffmerge: Call, store: RunStore) -> None:
@@ -41,6 +42,17 @@ def test_json_is_the_package_s_table(ffmerge: Call, store: RunStore) -> None:
     assert store.list() == [], "a search is no run"
 
 
+def test_anchors_are_tried_together(ffmerge: Call) -> None:
+    asked = (*ASKED, "--anchor", "last", "--anchor", "first", "--method", "copy", "--json")
+    found = json.loads(ffmerge(*asked, "--method", "vanilla").stdout)
+    assert sorted((row["method"], row["anchor"]) for row in found["windows"]) == [
+        *[("copy", "first")] * 2, *[("copy", "last")] * 2, *[("vanilla", "")] * 2,
+    ]  # fmt: skip
+    assert set(found["does_similarity_predict"]) == {
+        "copy, anchor first", "copy, anchor last", "vanilla",
+    }  # fmt: skip
+
+
 def test_the_best_is_first_and_its_recipe_can_be_run(ffmerge: Call, tmp_path: Path) -> None:
     file = tmp_path / "best.json"
     done = ffmerge(*ASKED, "--method", "permute", "--anchor", "last", "--recipe", file)
@@ -48,7 +60,7 @@ def test_the_best_is_first_and_its_recipe_can_be_run(ffmerge: Call, tmp_path: Pa
     assert header.split()[:2] == ["Layers", "Method"]
     assert {first.split()[1], second.split()[1]} == {"0–10", "1–11"}
     assert original.startswith("Original: accuracy 98.6% (")
-    assert said.startswith("Permute: 2 windows are too few")
+    assert said.startswith("Permute, anchor last: 2 windows are too few")
     recipe = Recipe.from_dict(json.loads(file.read_text()))
     start = int(first.split()[1].split("–")[0])
     assert recipe.plan == fm.MergePlan(

@@ -58,6 +58,16 @@ def test_a_run_carries_it_out_between_merge_and_score(
     assert determined(fm.run(result.recipe, model=model).record()) == determined(record)
 
 
+def test_the_largest_seed_draws_too(model: fm.LoadedModel) -> None:
+    largest = 2**63 - 1
+    plan = fm.MergePlan(PLAN.groups, method="random", seed=largest)
+    result = fm.run(
+        fm.Recipe(model.source, plan, seed=largest, recovery=Recovery(1, batch_size=6)), model=model
+    )
+    assert result.curve is not None
+    assert result.curve.stopped == "finished"
+
+
 def test_without_one_the_record_says_so(model: fm.LoadedModel) -> None:
     assert fm.run(fm.Recipe(model.source, PLAN), model=model).record()["recovery"] is None
 

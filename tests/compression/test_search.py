@@ -83,7 +83,7 @@ def test_a_stack_of_one_has_no_window() -> None:
 def test_every_row_is_the_merge_done_by_hand(model: fm.LoadedModel, feats: fm.Features) -> None:
     before, weights = fm.evaluate(model), fingerprint(model.model)
     methods = ("permute", "vanilla", "copy", "random")
-    table = fm.search_windows(model, feats, 2, methods=methods, anchor="middle")
+    table = fm.search_windows(model, feats, 2, methods=methods, anchors=["middle"])
     assert fingerprint(model.model) == weights, "the original is untouched"
     assert len(table) == 4 * 3
     assert table["loss"].is_monotonic_increasing
@@ -109,6 +109,39 @@ def test_every_row_is_the_merge_done_by_hand(model: fm.LoadedModel, feats: fm.Fe
         assert row["mean aligned correlation"] == pytest.approx(
             np.mean([feats.match(*pair).after for pair in pairs])
         )
+
+
+def test_anchors_are_tried_together_where_they_matter(
+    model: fm.LoadedModel, feats: fm.Features
+) -> None:
+    methods = ("permute", "vanilla", "copy", "random", "layer drop")
+    table = fm.search_windows(model, feats, 2, methods=methods, anchors=["last", "first", "middle"])
+    assert set(zip(table["method"], table["anchor"], table["start"], strict=True)) == {
+        *((method, anchor, start) for method in ("permute", "copy")
+          for anchor in ("first", "middle", "last") for start in range(3)),
+        *((method, "", start) for method in ("vanilla", "random") for start in range(3)),
+        *(("layer drop", "", start) for start in table["start"]
+          if start in set(table["start"][table["method"] == "layer drop"])),
+    }  # fmt: skip
+    assert not table.duplicated(["method", "anchor", "start"]).any()
+    for anchor in ("first", "middle", "last"):
+        alone = fm.search_windows(model, feats, 2, methods=methods, anchors=[anchor])
+        mine = table[table["anchor"].isin([anchor, ""])].reset_index(drop=True)
+        figures = [name for name in alone.columns if name != "plan"]
+        assert mine[figures].equals(alone[figures])
+        plans = [plan for plan in mine["plan"] if not isinstance(plan, DropLayers)]
+        assert all(plan.anchor == anchor for plan in plans if plan.uses_anchor)
+
+
+def test_the_middle_of_two_is_the_first_and_is_not_tried_again(
+    model: fm.LoadedModel, feats: fm.Features
+) -> None:
+    table = fm.search_windows(model, feats, 1, anchors=["middle", "last", "first", "first"])
+    assert sorted(table["anchor"]) == ["first"] * 4 + ["last"] * 4
+    alone = fm.search_windows(model, feats, 1, anchors=["middle"])
+    assert set(alone["anchor"]) == {"middle"}
+    firsts = table[table["anchor"] == "first"]
+    assert list(firsts["loss"]) == list(alone["loss"])
 
 
 def test_layers_are_dropped_to_the_nearest_number_of_parameters(
@@ -196,3 +229,7 @@ def test_methods_that_are_unknown_or_none_are_refused(
         fm.search_windows(model, feats, 1, methods=("best",))  # type: ignore[arg-type]
     with pytest.raises(PlanError, match="name one or more of permute"):
         fm.search_windows(model, feats, 1, methods=())
+    with pytest.raises(PlanError, match="anchor is 'best'; it must be one of first, middle, last"):
+        fm.search_windows(model, feats, 1, anchors=["best"])  # type: ignore[list-item]
+    with pytest.raises(PlanError, match="No anchor was named"):
+        fm.search_windows(model, feats, 1, anchors=())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,52 @@ def test_intervals_of_two_methods_do_not_cover_each_other(points):
     assert len(set(places)) == 3
     assert max(places) - min(places) < 0.5
     assert window_chart(points[:3], ACCURACY, original=0.97).data[0].x[0] == 0
+
+
+@pytest.fixture
+def anchored(points):
+    return [
+        *(replace(point, anchor=anchor, value=point.value - cost)
+          for cost, anchor in ((0, "first"), (0.01, "middle"), (0.02, "last"))
+          for point in points[:3]),
+        *points[3:],
+    ]  # fmt: skip
+
+
+def test_each_anchor_has_a_line_of_its_method_s_colour(anchored):
+    figure = window_chart(anchored, ACCURACY, original=0.97, best=anchored[-5])
+    lines = [trace(figure, f"permute, {anchor}") for anchor in ("first", "middle", "last")]
+    assert len({line.line.color for line in lines}) == 1
+    assert len({line.line.dash for line in lines}) == 3
+    assert len({line.marker.symbol for line in lines}) == 3
+    assert "permute, anchor last, encoder 0–2" in lines[2].hovertext[0]
+    vanilla = trace(figure, "vanilla")
+    assert vanilla.line.dash == "solid"
+    places = [line.x[0] for line in (*lines, vanilla)]
+    assert len(set(places)) == 4
+    best = window_chart(anchored, ACCURACY, original=0.97, best=anchored[7])
+    (star,) = [trace for trace in best.data if trace.marker.symbol == "star"]
+    assert star.name == f"lowest loss: permute, last, {anchored[7].layers}"
+    assert star.x[0] == lines[2].x[list(lines[2].y).index(star.y[0])]
+
+
+def test_one_anchor_alone_needs_no_name_but_for_the_hover(points):
+    figure = window_chart([replace(point, anchor="last") for point in points[:3]], ACCURACY, 0.97)
+    line = trace(figure, "permute")
+    assert (line.line.dash, line.marker.symbol) == ("solid", "circle")
+    assert "permute, anchor last" in line.hovertext[0]
+
+
+def test_many_lines_stay_within_their_window(points):
+    many = [
+        replace(point, method=method, anchor=anchor)
+        for method in ("permute", "copy", "a", "b")
+        for anchor in ("first", "middle", "last")
+        for point in points[:3]
+    ]
+    figure = window_chart(many, ACCURACY, original=0.97)
+    places = [line.x[0] for line in figure.data[:12]]
+    assert max(places) - min(places) < 0.9
 
 
 def test_the_best_has_a_star_and_the_original_a_line(points):

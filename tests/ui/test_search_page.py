@@ -97,6 +97,40 @@ def test_the_table_is_the_search_s_and_the_best_goes_to_the_merge_page(
     assert workspace(searched).groups == ()
 
 
+def test_anchors_are_tried_together_and_told_apart() -> None:
+    tab = chosen(open_app("search"), "copy", "vanilla")
+    assert tab.button_group(key="search_anchors").value == ["first"]
+    tab.button_group(key="search_anchors").set_value(["last", "first"]).run()
+    press(tab, "Search windows")
+    rows = table(tab)
+    model = fm.load("demo:vit-digits")
+    feats = fm.calibrate(model, TOKENS, seed=0)
+    expected = fm.search_windows(
+        model, feats, 10, methods=("vanilla", "copy"), anchors=("first", "last")
+    )
+    assert list(rows["Anchor"]) == list(expected["anchor"])
+    assert list(rows["Loss"]) == pytest.approx(list(expected["loss"]))
+    spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
+    assert [trace["name"] for trace in spec["data"][:3]] == ["vanilla", "copy, first", "copy, last"]
+    merged = expected.iloc[0]
+    said = f"{merged['layers']}, {merged['method']}"
+    assert tab.subheader[0].value.startswith(f"Best window: {said}")
+    tab.button_group(key="search_method_vanilla-copy").set_value("copy").run()
+    tab.button_group(key="search_anchor_first-last").set_value("last").run()
+    chart = json.loads(tab.get("plotly_chart")[1].proto.spec)
+    mine = expected[(expected["method"] == "copy") & (expected["anchor"] == "last")]
+    shown = next(trace for trace in chart["data"] if trace["name"] == "windows")
+    assert sorted(shown["y"]) == pytest.approx(sorted(mine["loss"]))
+    assert "anchors first, last" not in sentences(tab)
+    tab.number_input[0].set_value(9).run()
+    assert "Shown is 10 of the encoder's FF sublayers, anchors first, last" in sentences(tab)
+    last = int(rows.index[(rows["Method"] == "copy") & (rows["Anchor"] == "last")][0])
+    select(tab, last)
+    use(tab, "Use the selected window")
+    settings = workspace(tab).settings
+    assert (settings.method, settings.anchor) == ("copy", "last")
+
+
 def test_another_row_s_merge_replaces_the_groups_and_can_be_undone(searched: AppTest) -> None:
     tab = go(searched, "similarity")
     add_group(tab, "encoder.0", "encoder.1")

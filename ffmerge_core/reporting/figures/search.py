@@ -25,8 +25,10 @@ Trace = dict[str, Any]
 
 # Windows this far apart in score are only told from each other on a logarithmic axis.
 WIDE_RATIO = 8
-# Of a window's width, so that the intervals of two methods do not cover each other.
-APART = 0.09
+# Of a window's width, so that the intervals of two lines do not cover each other.
+APART, WIDEST = 0.09, 0.8
+# Anchor → the line and the ending of the symbol; the method gives colour and symbol.
+ANCHORED = {"first": ("solid", ""), "middle": ("dash", "-open-dot"), "last": ("dot", "-open")}
 LOSS = metric("loss")
 
 
@@ -34,7 +36,8 @@ LOSS = metric("loss")
 class WindowPoint:
     """One window by one method. value: its score, with the ends of its interval.
 
-    start: its first layer. layers: in words. n_parameters: what it leaves.
+    start: its first layer. layers: in words. anchor: empty for a method without one.
+    n_parameters: what it leaves.
     """
 
     start: int
@@ -44,6 +47,7 @@ class WindowPoint:
     value: float
     low: float
     high: float
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,20 @@ def window_chart(
     original: float,
     best: WindowPoint | None = None,
 ) -> go.Figure:
-    """Score by where the window starts, a line a method; dashed, the original's score.
+    """Score by where the window starts, a line a method and anchor; dashed, the original's score.
 
     best: marked by a star.
     """
     figure = go.Figure()
-    methods = list(dict.fromkeys(point.method for point in points))
-    places = {
-        method: APART * (number - (len(methods) - 1) / 2) for number, method in enumerate(methods)
-    }
-    for method in methods:
-        mine = sorted((p for p in points if p.method == method), key=lambda point: point.start)
-        _draw_line(figure, mine, metric, places[method])
+    names = _names(points)
+    lines = list(dict.fromkeys(names.values()))
+    apart = min(APART, WIDEST / len(lines))
+    places = {line: apart * (number - (len(lines) - 1) / 2) for number, line in enumerate(lines)}
+    for line in lines:
+        mine = sorted((p for p in points if names[p] == line), key=lambda point: point.start)
+        _draw_line(figure, mine, metric, line, places[line])
     if best is not None:
-        _draw_best(figure, best, places[best.method])
+        _draw_best(figure, best, names[best], places[names[best]])
     starts = [point.start for point in points]
     ends = [min(starts) - 0.5, max(starts) + 0.5]
     _draw_reference(figure, original, metric, ends)
@@ -186,21 +190,37 @@ def dendrogram(
     return figure
 
 
+def _names(points: Sequence[WindowPoint]) -> dict[WindowPoint, str]:
+    """Each point → its line's name, which tells the anchor where there are several."""
+    several = len({point.anchor for point in points} - {""}) > 1
+    return {
+        point: f"{point.method}, {point.anchor}" if several and point.anchor else point.method
+        for point in points
+    }
+
+
 def _draw_line(
-    figure: go.Figure, points: Sequence[WindowPoint], metric: Metric, shift: float
+    figure: go.Figure, points: Sequence[WindowPoint], metric: Metric, name: str, shift: float
 ) -> None:
-    method = points[0].method
+    method, anchor = points[0].method, points[0].anchor
     colour, symbol = LOOKS.get(method, OTHER_LOOK)
+    dash, ending = ANCHORED["first" if name == method else anchor]
+    said = f"{method}, anchor {anchor}" if anchor else method
     figure.add_scatter(
         x=[point.start + shift for point in points],
         y=[point.value for point in points],
         error_y=_ends(points, [point.value for point in points]) | {"color": colour},
         mode="lines+markers",
-        line={"color": colour, "width": 1.5, "dash": "solid" if method in LOOKS else "dot"},
-        marker={"color": colour, "symbol": symbol, "size": 9, "line": EDGE},
-        name=method,
+        line={"color": colour, "width": 1.5, "dash": dash},
+        marker={
+            "color": colour,
+            "symbol": symbol + ending,
+            "size": 9,
+            "line": {"color": colour, "width": 2} if ending else EDGE,
+        },
+        name=name,
         hovertext=[
-            f"<b>{method}, {point.layers}</b><br>{metric.name} {metric.text(point.value)} "
+            f"<b>{said}, {point.layers}</b><br>{metric.name} {metric.text(point.value)} "
             f"({metric.text(point.low)} to {metric.text(point.high)})<br>"
             f"{point.n_parameters:,} parameters"
             for point in points
@@ -209,13 +229,13 @@ def _draw_line(
     )
 
 
-def _draw_best(figure: go.Figure, best: WindowPoint, shift: float) -> None:
+def _draw_best(figure: go.Figure, best: WindowPoint, name: str, shift: float) -> None:
     figure.add_scatter(
         x=[best.start + shift],
         y=[best.value],
         mode="markers",
         marker={"color": VERMILLION, "symbol": "star", "size": 17, "line": EDGE},
-        name=f"lowest loss: {best.method}, {best.layers}",
+        name=f"lowest loss: {name}, {best.layers}",
         hoverinfo="skip",
     )
 
