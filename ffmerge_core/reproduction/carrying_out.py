@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -45,9 +46,11 @@ def reproduce(scope: Scope, folder: Path, report: Report = silent) -> Iterator[s
 
     Stopped anywhere, it goes on from there: a file is kept if what it says was done is what is
     to be done, and a recovery goes on from its last checkpoint. Choices read the validation
-    split alone.
+    split alone. All is computed by one thread: sums are rounded by their number, and one is a
+    number that every machine has.
     """
-    return _Bench(scope, folder / scope.demo, report).results()
+    with _one_thread():
+        yield from _Bench(scope, folder / scope.demo, report).results()
 
 
 class _Bench:
@@ -194,6 +197,18 @@ class _Bench:
             "tokens": self._scope.tokens,
             "seed": 0,
         }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_json(value: Json) -> str:

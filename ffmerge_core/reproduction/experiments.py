@@ -17,11 +17,11 @@ SHARES: tuple[Share, ...] = get_args(Share)
 METHODS = ("permute", "vanilla", "copy", "layer drop")
 TOKENS = 10_000
 
-# One budget a demo, whatever the method. Chosen for the time: about two hours for all three on
-# two cores.
+# One budget a demo, whatever the method. Chosen for the time: about two hours for all three, two
+# at a time.
 RECOVERIES: Mapping[str, Recovery] = {
     "vit-digits": Recovery(steps=200),
-    "gpt2-code": Recovery(steps=100, batch_size=16),
+    "gpt2-code": Recovery(steps=50, batch_size=16),
     "marian-en-fr": Recovery(steps=100),
 }
 
