@@ -68,7 +68,7 @@ def open_run(run: Run, subject: Subject) -> None:
         anchor=plan.anchor,
         tokens=recipe.tokens,
         seed=recipe.seed,
-        int8=recipe.quantize == "int8",
+        quantize=recipe.quantize or "",
     )
     st.switch_page("pages/similarity.py")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from ffmerge_core.errors import DataError
@@ -17,7 +19,7 @@ from pages._ui.results import alignment, before_and_after
 from pages._ui.shared import current_workspace, run_store, shelf
 from pages._ui.subject import Opened, Subject
 from pages._ui.try_out import try_out
-from pages._ui.widgets import INT8_HELP, empty_state, guarded, next_step
+from pages._ui.widgets import choose_weights, empty_state, guarded, next_step
 
 METHODS = {
     "permute": "Permute: align neurons, then average (the paper's)",
@@ -31,7 +33,7 @@ ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
 def choose(subject: Subject) -> Recipe:
     workspace = current_workspace()
     chosen = workspace.settings
-    for key in ("method", "anchor", "int8"):
+    for key in ("method", "anchor", "quantize"):
         st.session_state.setdefault(key, getattr(chosen, key))
     left, middle, right = st.columns([4, 2, 4], gap="large")
     method = left.radio("Method", list(METHODS), key="method", format_func=METHODS.__getitem__)
@@ -44,8 +46,9 @@ def choose(subject: Subject) -> Recipe:
         help="The layer of each group that the others are aligned to, or copied from. A plain "
         "average and a random draw have none.",
     )
-    int8 = left.toggle("int8 weights", key="int8", help=INT8_HELP)
-    workspace.choose(method=method, anchor=anchor, int8=int8)
+    with left:
+        quantize: Any = choose_weights("quantize")
+    workspace.choose(method=method, anchor=anchor, quantize=quantize)
     with right:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
@@ -57,7 +60,7 @@ def choose(subject: Subject) -> Recipe:
         fidelity=subject.opened.fidelity,
         tokens=chosen.tokens,
         seed=chosen.seed,
-        quantize="int8" if int8 else None,
+        quantize=quantize or None,
     )
 
 

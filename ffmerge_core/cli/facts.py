@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ffmerge_core import demos
 from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
-from ffmerge_core.plan import plan_from_dict, plan_in_words
+from ffmerge_core.plan import NOTHING_MERGED, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.scores import figures_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def facts_of_demo(source: str) -> Facts:
         },
         "validation": dict(card.validation),
         "plan": None,
+        "quantized": None,
         "sublayers": [dict(sublayer) for sublayer in card.sublayers],
     }
 
@@ -64,6 +65,7 @@ def facts_of_model(model: LoadedModel) -> Facts:
         },
         "validation": None,
         "plan": model.plan.to_dict() if model.plan else None,
+        "quantized": model.quantized,
         "sublayers": [sublayer.to_dict() for sublayer in model.sublayers],
     }  # fmt: skip
 
@@ -75,7 +77,12 @@ def say_facts(facts: Facts) -> None:
     say(f"{facts['source']}, a {facts['family']} model, revision {facts['revision'][:12]}")
     if facts["plan"]:
         plan = plan_from_dict(facts["plan"])
-        say(f"{'Merged' if plan.kind == 'merge' else 'Reduced'}: {plan_in_words(plan)}")
+        if plan == NOTHING_MERGED:
+            say(plan_in_words(plan))
+        else:
+            say(f"{'Merged' if plan.kind == 'merge' else 'Reduced'}: {plan_in_words(plan)}")
+    if facts["quantized"]:
+        say(f"Weights of the blocks: {facts['quantized']}")
     data = facts["data"]
     if data:
         sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())

@@ -75,7 +75,10 @@ WrittenRecipeOption = Annotated[
 ]
 QuantizeOption = Annotated[
     Quantization | None,
-    typer.Option("--quantize", help="Keep FF and attention weights as int8 after the merge."),
+    typer.Option(
+        "--quantize",
+        help="Keep FF and attention weights as int8 after the merge; llm.int8 rounds inputs too.",
+    ),
 ]
 ExportOption = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Save the merged model here.")

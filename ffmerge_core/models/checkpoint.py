@@ -37,7 +37,13 @@ from ffmerge_core.models.folders import (
 )
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.placing import placed, size_on_disk
-from ffmerge_core.models.quantised import blank, lay_out_int8, read_int8, write_int8
+from ffmerge_core.models.quantised import (
+    blank,
+    check_installed,
+    lay_out_int8,
+    read_int8,
+    write_int8,
+)
 from ffmerge_core.models.record import RECORD, Layout, Record
 from ffmerge_core.models.reducing import lay_out
 from ffmerge_core.models.structure import (
@@ -135,7 +141,8 @@ def _open_compact(folder: Path, record: Record) -> Opened:
     for members in _groups(record, sublayers):
         tie(module, members)
     if record.quantize is not None:
-        sublayers = lay_out_int8(module, family_of(module), sublayers, blank)
+        check_installed(record.quantize, SourceError)
+        sublayers = lay_out_int8(module, family_of(module), sublayers, blank, record.quantize)
     read = partial(load_model, strict=False) if record.quantize is None else read_int8
     try:
         missing, unexpected = read(module, folder / _COMPACT_WEIGHTS)

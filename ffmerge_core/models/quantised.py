@@ -2,13 +2,16 @@
 
 A quantised weight is torchao's Int8Tensor: `qdata` (int8, of the weight's shape) times
 `scale` (float32, (rows, 1)). Where a plain tensor is called "….weight", its two parts are
-called "….weight.qdata" and "….weight.scale".
+called "….weight.qdata" and "….weight.scale". What "llm.int8" keeps is the same: it computes
+otherwise.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,52 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import is_int8, parts, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan.recipe import Quantization
+
+# Inputs with an entry beyond this are multiplied in floating point (Dettmers et al., 2022).
+OUTLIER = 6.0
+
+# bitsandbytes logs at every multiplication that float32 is rounded by way of float16, and at its
+# import that there are faster kernels for 4 bits.
+for _name, _said in (
+    ("bitsandbytes.autograd._functions", "inputs will be cast"),
+    ("bitsandbytes.backends.cpu.ops", "gemm_4bit_forward"),
+):
+    logging.getLogger(_name).addFilter(
+        lambda record, said=_said: said not in record.getMessage()  # type: ignore[misc]
+    )
+
+
+class LLMInt8Linear(nn.Linear):
+    """A Linear with an int8 weight that rounds its inputs to int8 as well, row by row.
+
+    Features of the input with an outlier stay floating-point, with the weights that they meet.
+    By bitsandbytes: fast on CUDA, slow elsewhere. Dettmers et al., "LLM.int8()", 2022.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, columns) → (…, rows)."""
+        import bitsandbytes
+
+        weight: Any = self.weight
+        state = bitsandbytes.MatmulLtState()
+        state.has_fp16_weights, state.threshold = False, OUTLIER
+        # In training it would leave the inputs alone, on a CPU.
+        state.is_training = False
+        # What is int8 is 127ths of the scale there.
+        state.CB, state.SCB = weight.qdata, 127 * weight.scale.flatten()
+        flat = x.reshape(-1, x.shape[-1])
+        y: Tensor = bitsandbytes.matmul(flat, weight.qdata, bias=self.bias, state=state)
+        return y.reshape(*x.shape[:-1], -1)
+
+
+def check_installed(how: Quantization, error: type[FFMergeError]) -> None:
+    """Raise `error` if what computes with such weights is not there."""
+    if how == "llm.int8" and find_spec("bitsandbytes") is None:
+        raise error(
+            "llm.int8 needs bitsandbytes, which is not installed: pip install bitsandbytes. "
+            "Or take int8, which is as small."
+        )
 
 
 def lay_out_int8(
@@ -26,6 +75,7 @@ def lay_out_int8(
     family: Family,
     sublayers: Sequence[FFSublayer],
     make: Callable[[Tensor], nn.Parameter],
+    how: Quantization = "int8",
 ) -> tuple[FFSublayer, ...]:
     """Put int8 weights into the blocks of `module`, in place; the FF sublayers as they lie then.
 
@@ -37,12 +87,13 @@ def lay_out_int8(
     for path in _matrices(module, family):
         matrix: Any = module.get_submodule(path)
         weight, transposed = matrix.weight, not isinstance(matrix, nn.Linear)
+        plain = weight.detach()
         if id(weight) not in made:
-            plain = weight.detach()
             # With the old weight beside it, no other can take its id while this runs.
             made[id(weight)] = weight, make(plain.T.contiguous() if transposed else plain)
-        if transposed:
-            matrix = _linear(matrix)
+        if transposed or how == "llm.int8":
+            kind = LLMInt8Linear if how == "llm.int8" else nn.Linear
+            matrix = _linear(matrix, plain.T if transposed else plain, kind)
             module.set_submodule(path, matrix)
         matrix.weight = made[id(weight)][1]
     return tuple(replace(sublayer, transposed=False) for sublayer in sublayers)
@@ -140,12 +191,12 @@ def _once_each(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _linear(conv: Any) -> nn.Linear:
-    """The Linear that computes what transformers' Conv1D does; it has no weight of its own yet."""
-    rows, columns = conv.weight.shape
-    made = nn.Linear(rows, columns, bias=False, device="meta")
-    made.bias = conv.bias
-    return made.train(conv.training)
+def _linear(matrix: Any, weight: Tensor, kind: type[nn.Linear]) -> nn.Linear:
+    """A Linear in a matrix's place, for a weight (rows, columns) that it does not have yet."""
+    rows, columns = weight.shape
+    made = kind(columns, rows, bias=False, device="meta")
+    made.bias = matrix.bias
+    return made.train(matrix.training)
 
 
 def _parameter(data: Tensor, scale: Tensor, dtype: torch.dtype) -> nn.Parameter:

@@ -10,7 +10,8 @@ from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of, whole
 from ffmerge_core.plan.words import Plan, plan_from_dict
 
-Quantization = Literal["int8"]
+# int8: the weights alone. llm.int8: the same weights, and each input rounded as it comes.
+Quantization = Literal["int8", "llm.int8"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Recipe:
     user's. fidelity: score agreement with the original instead of the task's own metric.
     tokens, seed: the calibration draw from the training split. recovery: the fine-tune after the
     plan, in an order drawn from the same seed; None for none. quantize: keep the weights of the
-    blocks as int8 after that.
-    dtype: of the model's weights. revision, data_revision: fix the source and the data (hashes
-    of the weights and of the data). python: the version that wrote this; the standard
-    library's text, which gpt2-code reads, differs between versions.
+    blocks as int8 after that; "llm.int8" computes with them by bitsandbytes. dtype: of the
+    model's weights. revision, data_revision: fix the source and the data (hashes of the weights
+    and of the data). python: the version that wrote this; the standard library's text, which
+    gpt2-code reads, differs between versions.
     """
 
     source: str

@@ -193,7 +193,7 @@ def _start(recipe: Recipe) -> None:
             anchor=plan.anchor,
             tokens=recipe.tokens,
             seed=recipe.seed,
-            int8=recipe.quantize == "int8",
+            quantize=recipe.quantize or "",
         )
 
     start_job(

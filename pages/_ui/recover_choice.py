@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -13,7 +14,7 @@ from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from pages._ui.shared import current_workspace, run_store
 from pages._ui.subject import Subject
-from pages._ui.widgets import INT8_HELP, count, numbered
+from pages._ui.widgets import WEIGHTS, choose_weights, count, numbered
 
 DEFAULT = Recovery()
 _LARGEST_SEED = 2**31 - 1  # as on the Similarity page
@@ -97,7 +98,7 @@ def choose_plan(runs: Sequence[Run]) -> Recipe:
 
 
 def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
-    """The plan's recipe with a recovery, and with int8 weights if they are wanted.
+    """The plan's recipe with a recovery, and with rounded weights if they are wanted.
 
     runs: where the run that is open has them, they are wanted here at first.
     """
@@ -141,14 +142,11 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         "all of it is already.",
     )
     open_run = next((run for run in runs if run.id == current_workspace().run_id), None)
-    int8 = st.toggle(
-        "int8 weights",
-        open_run is not None and Recipe.from_dict(open_run.recipe).quantize is not None,
-        # Another run opened elsewhere is another choice here.
-        key=f"recover_int8_{open_run.id if open_run else None}",
-        persist_state="session",
-        help=INT8_HELP,
-    )
+    # Another run opened elsewhere is another choice here.
+    key = f"recover_weights_{open_run.id if open_run else None}"
+    of_run = Recipe.from_dict(open_run.recipe).quantize if open_run else None
+    st.session_state.setdefault(key, of_run or "")
+    quantize: Any = choose_weights(key, persist_state="session")
     rank, seed = _for_big_models(plan)
     recovery = Recovery(
         int(steps), float(rate), int(batch_size), distill and not plan.fidelity, rank
@@ -157,9 +155,9 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         f"{recovery_in_words(recovery)}. Scored on the validation split every "
         f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
         "weights are kept, the start's among them. Tied weights stay tied."
-        + (" Then they are rounded to int8." if int8 else "")
+        + (f" Then they are rounded to {WEIGHTS[quantize]}." if quantize else "")
     )
-    return replace(plan, recovery=recovery, seed=seed, quantize="int8" if int8 else None)
+    return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
 
 
 def _for_big_models(plan: Recipe) -> tuple[int | None, int]:

@@ -18,7 +18,7 @@ from pages._ui.recover_choice import is_of_plan
 from pages._ui.recover_jobs import start
 from pages._ui.results import before_and_after
 from pages._ui.shared import current_workspace
-from pages._ui.widgets import Download, download_row, figure_row, next_step
+from pages._ui.widgets import WEIGHTS, Download, download_row, figure_row, next_step
 
 
 def curve_of(run: Run) -> Curve | None:
@@ -79,7 +79,8 @@ def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
 
 
 def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
-    after = "the recovery and the rounding to int8" if recipe.quantize else "the recovery"
+    rounding = f" and the rounding to {WEIGHTS[recipe.quantize]}" if recipe.quantize else ""
+    after = f"the recovery{rounding}"
     said = f"“{made(run.recipe)}” is after {after}"
     if recipe.quantize:
         said += "; the curve is before the rounding"

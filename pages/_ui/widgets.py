@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import streamlit as st
@@ -19,10 +20,14 @@ from ffmerge_core.tasks.metrics import metric
 
 log = logging.getLogger(__name__)
 
-INT8_HELP = (
-    "At the end the FF and attention weights are rounded to int8: as many parameters in about a "
-    "quarter of the memory. Each pass turns them back into floating-point numbers, which takes "
-    "time. Such a model can be neither merged nor trained any more, and is saved compactly only."
+# What the FF and attention weights are kept as; "" is as they are.
+WEIGHTS = {"": "float32", "int8": "int8", "llm.int8": "LLM.int8()"}
+_WEIGHTS_HELP = (
+    "int8: at the end the FF and attention weights are rounded, which leaves as many parameters in "
+    "about a quarter of the memory. Each pass turns them back into floating-point numbers, which "
+    "takes time. LLM.int8() keeps the same weights and rounds the inputs of each matrix as well; "
+    "it needs bitsandbytes, and is slow without a GPU. Such a model can be neither merged nor "
+    "trained any more, and is saved compactly only."
 )
 
 
@@ -143,6 +148,21 @@ def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
 def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """(name, figure) of the figures beside the metric and the loss, if any were stored."""
     return list((score.get("others") or {}).items())
+
+
+def choose_weights(key: str, **options: Any) -> str:
+    """What the weights are kept as at the end; LLM.int8() where it can be, or is chosen already.
+
+    key: of the choice in the session, where it may stand already. options: of the widget.
+    """
+    there = find_spec("bitsandbytes") is not None
+    kept = [each for each in WEIGHTS if each != "llm.int8" or there]
+    if (chosen := st.session_state.get(key)) and chosen not in kept:
+        kept.append(chosen)
+    return st.segmented_control(
+        "Weights", kept, required=True, key=key, format_func=WEIGHTS.__getitem__,
+        help=_WEIGHTS_HELP, **options,
+    )  # fmt: skip
 
 
 def numbered(label: str, others: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NoReturn, get_args
 
 from ffmerge_core.plan import Anchor, Method
+from ffmerge_core.plan.recipe import Quantization
 from pages._ui.subject import Opened
 
 Group = tuple[str, ...]
@@ -17,6 +18,7 @@ FEATURES = ("output", "pre", "attention", "aligned")
 METRICS = ("cka", "unbiased_cka")
 METHODS = get_args(Method)
 ANCHORS = get_args(Anchor)
+QUANTIZED = ("", *get_args(Quantization))
 HISTORY = 50
 KEPT = 20
 _FORMAT = 2
@@ -27,6 +29,7 @@ class Settings:
     """What a tab has chosen for similarity (tokens to stack) and merging.
 
     stack: the one whose heatmap is shown; a model that has none of this name shows its first.
+    quantize: a `Quantization`, or "" for weights as they are.
     """
 
     tokens: int = 10_000
@@ -36,7 +39,7 @@ class Settings:
     stack: str = ""
     method: str = "permute"
     anchor: str = "first"
-    int8: bool = False
+    quantize: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,17 @@ def _expect(data: Any, cls: type) -> None:
 def _settings(data: Any) -> Settings:
     known = asdict(Settings())
     if isinstance(data, Mapping):
-        # A file from before there was a choice of int8 is as good.
-        data = {"int8": known["int8"], **data}
+        # A file from before there was a choice of int8, or more than one, is as good.
+        older = {name: value for name, value in data.items() if name != "int8"}
+        data = {"quantize": "int8" if data.get("int8") is True else "", **older}
     _expect(data, Settings)
-    choices = {"feature": FEATURES, "metric": METRICS, "method": METHODS, "anchor": ANCHORS}
+    choices = {
+        "feature": FEATURES,
+        "metric": METRICS,
+        "method": METHODS,
+        "anchor": ANCHORS,
+        "quantize": QUANTIZED,
+    }
     if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")
     if any(data[key] not in allowed for key, allowed in choices.items()):

@@ -33,6 +33,7 @@ def test_int8_is_part_of_the_recipe_and_of_what_is_exported(
     assert determined(again["result"]) == determined(run.result)
     score = json.loads(ffmerge("evaluate", out, "--json").stdout)
     assert score["loss"] == pytest.approx(run.result["merged"]["validation"]["loss"], abs=1e-12)
+    assert "Weights of the blocks: int8" in ffmerge("info", out).stdout
     assert score["weight_bytes"] == run.result["merged"]["weight_bytes"]
     refused = ffmerge("export", "--recipe", written, tmp_path / "plain", "--layout", "portable")
     assert refused.exit_code == 1
@@ -44,7 +45,10 @@ def test_other_quantisations_are_refused(ffmerge: Call, tmp_path: Path) -> None:
     assert ffmerge(*MERGE, "--quantize", "int4").exit_code == 2
     recipe = tmp_path / "recipe.json"
     plan = {"groups": [["encoder.3", "encoder.4"]]}
-    for wrong, said in (("int4", "quantize is 'int4'"), (8, "quantize is 8; that cannot be")):
+    for wrong, said in (
+        ("int4", "quantize is 'int4'"),
+        (8, "quantize is 8; it must be one of int8, llm.int8"),
+    ):
         recipe.write_text(json.dumps({"source": MERGE[1], "plan": plan, "quantize": wrong}))
         refused = ffmerge("run", recipe)
         assert refused.exit_code == 1

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import ffmerge_core as fm
 from ffmerge_core.errors import SourceError
 from ffmerge_core.plan import DropFF, DropLayers, MergePlan, Plan, Recipe
+from pages._ui import widgets
 from pages._ui.export import why_not_portable
 from pages._ui.shared import run_store
 from tests.ui.pages_support import (
@@ -28,7 +29,7 @@ from tests.ui.pages_support import (
 def merged_as_int8() -> AppTest:
     tab = open_app("similarity")
     add_group(tab, "encoder.6", "encoder.7")
-    go(tab, "merge").toggle(key="int8").set_value(True).run()
+    go(tab, "merge").button_group(key="quantize").set_value("int8").run()
     return press(tab, "Merge")
 
 
@@ -42,16 +43,17 @@ def test_they_are_part_of_the_recipe_and_of_what_a_tab_has_chosen() -> None:
     assert "same work" not in str(table.values)
     steps = next(each.value.index for each in tab.table if each.value.index.name == "Step")
     assert "Quantisation" in steps
-    assert open_app("merge", id_of(tab)).toggle(key="int8").value, "after a refresh"
+    again = open_app("merge", id_of(tab)).button_group(key="quantize")
+    assert again.value == "int8", "after a refresh"
 
 
 def test_what_was_opened_from_the_history_is_merged_with_them_again() -> None:
     merged_as_int8()
     other = compare(0)
-    assert not go(open_app(), "merge").toggle, "nothing is picked in another tab"
+    assert not go(open_app(), "merge").button_group, "nothing is picked in another tab"
     next(button for button in other.button if button.label == "Open").click()
     other.run()
-    assert go(other, "merge").toggle(key="int8").value
+    assert go(other, "merge").button_group(key="quantize").value == "int8"
 
 
 def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> None:
@@ -62,6 +64,24 @@ def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> 
     press(tab, "Save compact")
     (folder,) = (home / "exports").glob("*/compact")
     assert fm.load(folder).quantized == "int8"
+
+
+def test_what_needs_bitsandbytes_is_offered_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widgets, "find_spec", lambda name: None)
+    tab = open_app("similarity")
+    add_group(tab, "encoder.6", "encoder.7")
+    assert go(tab, "merge").button_group(key="quantize").options == ["float32", "int8"]
+    monkeypatch.undo()
+    weights = go(tab, "merge").button_group(key="quantize")
+    assert weights.options == ["float32", "int8", "LLM.int8()"]
+    weights.set_value("llm.int8").run()
+    press(tab, "Merge")
+    (run,) = run_store().list(DEMO)
+    assert run.recipe["quantize"] == "llm.int8"
+    assert run.name == "Permute encoder 6–7, anchor first, llm.int8"
+    monkeypatch.setattr(widgets, "find_spec", lambda name: None)
+    chosen = go(go(tab, "similarity"), "merge").button_group(key="quantize")
+    assert chosen.value == "llm.int8", "what is chosen already is not taken away"
 
 
 PLANS: tuple[Plan, ...] = (

@@ -50,9 +50,9 @@ def test_the_original_can_be_chosen_among_the_plans() -> None:
 
 def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_open() -> None:
     tab = set_up(with_run(), steps=1)
-    (toggle,) = (each for each in tab.toggle if each.label == "int8 weights")
-    assert not toggle.value
-    toggle.set_value(True).run()
+    (weights,) = (each for each in tab.button_group if each.label == "Weights")
+    assert weights.value == ""
+    weights.set_value("int8").run()
     assert "Then they are rounded to int8." in sentences(tab)
     press(tab, "Recover")
     recovered = run_store().list(DEMO)[0]
@@ -63,8 +63,8 @@ def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_op
     assert recovered.result is not None
     assert recovered.result["quantized"] > 0
     assert "Memory of the weights, part of them int8" in tab.table[0].value.index
-    (toggle,) = (each for each in tab.toggle if each.label == "int8 weights")
-    assert toggle.value, "the run that is open has them"
+    (weights,) = (each for each in tab.button_group if each.label == "Weights")
+    assert weights.value == "int8", "the run that is open has them"
     assert len(tab.selectbox[0].options) == 2, "an int8 run is no plan of its own"
 
 
