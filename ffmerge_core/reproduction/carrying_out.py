@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from ffmerge_core.compression.cost import versions
 from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
 from ffmerge_core.compression.search import search_windows
 from ffmerge_core.models.loading import load
-from ffmerge_core.plan import MergePlan, Plan, plan_from_dict
+from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.folders import data_folder, write_atomically
 from ffmerge_core.reproduction.experiments import (
@@ -61,6 +62,7 @@ class _Bench:
         self._model = load(scope.source, report=report)
         self._feats: Features | None = None
         self._scores: dict[Split, Evaluation] = {}
+        self._rounded: set[Path] = set()
         self._stacks = {
             stack: [each for each in self._model.sublayers if each.stack == stack]
             for stack in self._model.stacks
@@ -77,6 +79,8 @@ class _Bench:
             recipe = fixed(experiment.recipe, self._model)
             asked = {"recipe": json.loads(json.dumps(recipe.to_dict()))}
             yield self._keep(experiment.name, asked, partial(self._carried_out, experiment))
+        for experiment in experiments:
+            shutil.rmtree(_unfinished(experiment.recipe), ignore_errors=True)
 
     def _experiments(self) -> list[Experiment]:
         """The most telling first: what is there when it is stopped should be worth reading."""
@@ -87,6 +91,8 @@ class _Bench:
             (row["layers"], cast(MergePlan, plan_from_dict(row["plan"])))
             for row in (other_windows(self._windows("third")) if scope.others else [])
         ]
+        rounded = list(quantised(scope, best))
+        self._rounded = {_unfinished(each.recipe) for each in rounded}
         untuned, tuned = (
             [
                 each
@@ -99,7 +105,7 @@ class _Bench:
             *control(scope),
             *untuned,
             *tuned,
-            *quantised(scope, best),
+            *rounded,
             *(by_choice(scope, others, best) if scope.others else ()),
         ]
 
@@ -118,7 +124,7 @@ class _Bench:
         recipe = experiment.recipe
         # The other seeds' features are not kept: they are used twice, and rather large.
         feats = self._features() if recipe.seed == 0 and recipe.plan.needs_features else None
-        unfinished = _unfinished(recipe.to_dict())
+        unfinished = _unfinished(recipe)
         result = run(
             recipe, self._report, model=self._model, feats=feats,
             before=self._score("validation"), folder=unfinished,
@@ -127,7 +133,8 @@ class _Bench:
         after = evaluate(result.merged, "test", self._report)
         for part, splits in scores_record(self._score("test"), after).items():
             record[part] |= splits
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if unfinished not in self._rounded:
+            shutil.rmtree(unfinished, ignore_errors=True)
         return {
             "recipe": result.recipe.to_dict(),
             "experiment": experiment.to_dict(),
@@ -236,7 +243,11 @@ def _answers(path: Path, asked: Json) -> bool:
     return isinstance(found, dict) and all(found.get(key) == asked[key] for key in asked)
 
 
-def _unfinished(recipe: Json) -> Path:
-    """Where the checkpoints of a recipe's recovery are: not among the results, being large."""
-    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+def _unfinished(recipe: Recipe) -> Path:
+    """Where the checkpoints of a recipe's recovery are: not among the results, being large.
+
+    Rounded to int8 afterwards or not, it is the same recovery, which is carried out once.
+    """
+    values = replace(recipe, quantize=None).to_dict()
+    name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
     return data_folder() / "unfinished" / name

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import ffmerge_core as fm
@@ -64,9 +65,19 @@ def test_results_are_strict_json_and_small(results: Path) -> None:
         assert path.stat().st_size < 50_000
 
 
-@pytest.mark.parametrize("name", ["third-permute-tuned-0", "third-permute-int8-untuned-0"])
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["third-permute-tuned-0", "third-permute-int8-tuned-0"])
 def test_a_number_is_replayed_from_its_file(results: Path, name: str) -> None:
     stored = json.loads((results / "vit-digits" / f"{name}.json").read_text("utf-8"))
+    assert stored["versions"]["threads"] == "1"
     again = fm.run(Recipe.from_dict(stored["recipe"]))
     assert again.after.summary() == stored["result"]["merged"]["validation"]
     assert fm.evaluate(again.merged, "test").summary() == stored["result"]["merged"]["test"]

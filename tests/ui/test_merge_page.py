@@ -113,7 +113,7 @@ def test_a_data_folder_that_cannot_be_used_is_a_sentence_and_work_goes_on(
 def test_a_disk_that_fills_up_is_a_sentence_and_loses_no_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise StorageError("The disk is full. Make room.")
 
     monkeypatch.setattr(RunStore, "finish", full)

@@ -58,7 +58,8 @@ def test_a_language_model_is_merged_tried_and_exported(home: Path) -> None:
     assert "The text is empty" in sentences(tab)
 
     press(tab, "Save compact")
-    assert "not saved yet" not in tab.table[1].value.loc["Merged, compact"].tolist()
+    (files,) = (each.value for each in tab.table if "Merged, compact" in each.value.index)
+    assert "not saved yet" not in files.loc["Merged, compact"].tolist()
     folder = Path(next(code.value for code in tab.code if "exports" in code.value))
     again = fm.load(folder)
     assert again.n_parameters == run.result["merged"]["n_parameters"]
