@@ -4,19 +4,19 @@
 
 A third of the FF sublayers of each stack is removed by the paper's merge of one window, from
 the second sublayer on, without any recovery; scores are of the validation split. Times are of
-one batch, all four models in turns, beside the original's.
+one batch, all four models in turns, beside the original's; the peak is what such a pass holds at
+its highest, weights included.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import ffmerge_core as fm
 from benchmarks.timing import machine
 from ffmerge_core import demos
 from ffmerge_core.compression.cost import latencies
+from ffmerge_core.compression.footprint import footprint
 from ffmerge_core.models.quantised import int8_bytes
 from ffmerge_core.tasks.metrics import metric
 
@@ -29,13 +29,6 @@ def third_removed(model: fm.LoadedModel) -> fm.MergePlan:
         names = [sublayer.name for sublayer in model.sublayers if sublayer.stack == stack]
         groups.append(tuple(names[1 : 2 + len(names) // 3]))
     return fm.MergePlan(tuple(groups))
-
-
-def bytes_on_disk(model: fm.LoadedModel) -> int:
-    """Of the weights alone, in the compact layout."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = fm.save(model, Path(folder) / "model").folder
-        return sum(path.stat().st_size for path in saved.glob("*.safetensors"))
 
 
 def print_models(name: str) -> None:
@@ -51,14 +44,15 @@ def print_models(name: str) -> None:
     timed = latencies([each.model for each in models.values()], model.require_task())
     print(f"\n{name}: {', '.join(' + '.join(group) for group in plan.groups)}")
     print(
-        f"{'':<14}{'parameters':>11}{'weights MB':>12}{'of it int8':>12}{'on disk MB':>12}"
+        f"{'':<14}{'parameters':>11}{'weights MB':>12}{'of it int8':>12}"
+        f"{'on disk MB':>12}{'peak MB':>9}"
         f"{metric(model.require_task().metric).name:>12}{'loss':>8}{'time ×':>8}"
     )
     for (label, each), latency in zip(models.items(), timed, strict=True):
-        score = fm.evaluate(each)
+        score, size = fm.evaluate(each), footprint(each)
         print(
-            f"{label:<14}{each.n_parameters:>11,}{each.weight_bytes / 1e6:>12.3f}"
-            f"{int8_bytes(each.model) / 1e6:>12.3f}{bytes_on_disk(each) / 1e6:>12.3f}"
+            f"{label:<14}{each.n_parameters:>11,}{size.weights / 1e6:>12.3f}"
+            f"{int8_bytes(each.model) / 1e6:>12.3f}{size.disk / 1e6:>12.3f}{size.peak / 1e6:>9.2f}"
             f"{metric(score.metric).text(score.value):>12}{score.loss:>8.4f}"
             f"{latency.seconds / timed[0].seconds:>8.2f}",
             flush=True,

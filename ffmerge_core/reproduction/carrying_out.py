@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,9 @@ import pandas as pd
 
 from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
 from ffmerge_core.compression.cost import versions
+from ffmerge_core.compression.footprint import footprint
+from ffmerge_core.compression.merging import apply
+from ffmerge_core.compression.quantising import quantize
 from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
 from ffmerge_core.compression.search import search_windows
 from ffmerge_core.models.loading import load
@@ -79,6 +82,7 @@ class _Bench:
             recipe = fixed(experiment.recipe, self._model)
             asked = {"recipe": json.loads(json.dumps(recipe.to_dict()))}
             yield self._keep(experiment.name, asked, partial(self._carried_out, experiment))
+        yield self._sizes()
         for experiment in experiments:
             shutil.rmtree(_unfinished(experiment.recipe), ignore_errors=True)
 
@@ -162,6 +166,21 @@ class _Bench:
             }
 
         return self._keep(f"search-{share}", {"search": asked}, make)
+
+    def _sizes(self) -> str:
+        """Of the original and of the best third, as they are and as int8; tuning changes none."""
+        best = cast(MergePlan, self._plans("third")["permute"])
+        asked = {"of": {**self._asked(), "plan": json.loads(json.dumps(best.to_dict()))}}
+
+        def make() -> Json:
+            models = {"none": self._model, "third": apply(self._model, best, self._features())}
+            return {
+                share: {"float32": asdict(footprint(model)),
+                        "int8": asdict(footprint(quantize(model)))}
+                for share, model in models.items()
+            }  # fmt: skip
+
+        return self._keep("sizes", asked, make)
 
     def _windows(self, share: Share) -> list[Json]:
         found = json.loads((self._folder / f"search-{share}.json").read_text("utf-8"))

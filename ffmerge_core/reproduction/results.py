@@ -74,7 +74,8 @@ class Spread:
 class Found:
     """All there is of one demo.
 
-    searches: share → its file's content. planned: names of what is to be tried, "similarity"
+    searches: share → its file's content. sizes: share, or "none" → weights → a `Footprint`, in
+    bytes. planned: names of what is to be tried, "similarity"
     and the searches aside.
     """
 
@@ -83,6 +84,7 @@ class Found:
     searches: Mapping[Share, Json]
     similarity: Json | None
     planned: tuple[str, ...]
+    sizes: Json | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -152,7 +154,8 @@ def read(folder: Path) -> list[Found]:
         }
         trials.sort(key=lambda each: (each.seed, each.file))
         planned = tuple(files.get("planned", {}).get("planned", ()))
-        found.append(Found(place.name, tuple(trials), searches, files.get("similarity"), planned))
+        similarity, sizes = files.get("similarity"), files.get("sizes")
+        found.append(Found(place.name, tuple(trials), searches, similarity, planned, sizes))
     return found
 
 

@@ -175,14 +175,26 @@ def _rounded(found: Found, folder: Path) -> Iterator[str]:
                 for tuned in (False, True)
             )
             if plain or tuned:
-                held = (*plain, *tuned)[0].record["merged"]["weight_bytes"] / 1e6
+                removed = share or "none"
+                sizes = ((found.sizes or {}).get(removed) or {}).get(label) or {}
+                held = [
+                    f"{sizes[size] / 1e6:.2f} MB" if size in sizes else "–"
+                    for size in ("weights", "disk", "peak")
+                ]
                 cells = _cells(found, folder, plain, tuned)[:2]
-                rows.append((share or "none", label, f"{held:.2f} MB", *cells))
+                rows.append((removed, label, *held, *cells))
     if found.of("int8", tuned=False):
         by = found.metric
         yield "\nMerge × quantise, permute, seed 0; FF and attention matrices as int8:\n"
-        columns = "Removed", "Weights", "In memory", f"{by.name}, untuned", f"{by.name}, tuned"
+        columns = (
+            "Removed", "Weights", "In memory", "On disk", "Peak of a pass",
+            f"{by.name}, untuned", f"{by.name}, tuned",
+        )  # fmt: skip
         yield from _table(columns, rows)
+        yield (
+            "\nIn memory and on disk: of the weights, a tied one once. Peak of a pass: the weights "
+            "and all that a forward pass of one validation batch holds beside them, at its highest."
+        )
 
 
 def _timed(found: Found) -> Iterator[str]:

@@ -104,6 +104,13 @@ def test_the_page_says_what_was_found_and_what_was_not_run(results: Path) -> Non
     assert all((page.parent / link).is_file() for link in links)
     assert "gpt2-code: nothing of it" in text
     assert "vit-digits: After tuning, the window matters little" in text
+    (found,) = read(results)
+    assert found.sizes is not None
+    for share in ("none", "third"):
+        for weights in ("float32", "int8"):
+            sizes = found.sizes[share][weights]
+            said = " | ".join(f"{sizes[size] / 1e6:.2f} MB" for size in ("weights", "disk", "peak"))
+            assert f"| {share} | {weights} | {said} |" in text
 
 
 def test_other_work_is_done_anew(results: Path, tmp_path: Path) -> None:
