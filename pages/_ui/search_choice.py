@@ -28,7 +28,7 @@ ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
 
 
 def choose(subject: Subject) -> Search | None:
-    """The search that is asked for; None where no window exists or no method is chosen."""
+    """The search that is asked for; None where no window exists or nothing is chosen."""
     settings = current_workspace().settings
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         stack = _stack(subject)
@@ -44,7 +44,6 @@ def choose(subject: Subject) -> Search | None:
             "Anchors",
             list(ANCHORS),
             selection_mode="multi",
-            required=True,
             key="search_anchors",
             persist_state="session",
             format_func=ANCHORS.__getitem__,
@@ -68,6 +67,9 @@ def choose(subject: Subject) -> Search | None:
     _say_what_is_tried(subject, stacks, share, most + 1 - share)
     if not any(method != LAYER_DROP for method in methods):
         st.info("Choose a method that merges; layers are dropped beside it, for comparison.")
+        return None
+    if not anchors:
+        st.info("Choose an anchor, or several: the layer that the others are aligned to.")
         return None
     return Search(
         opened=subject.opened,

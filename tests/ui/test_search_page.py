@@ -100,6 +100,9 @@ def test_the_table_is_the_search_s_and_the_best_goes_to_the_merge_page(
 def test_anchors_are_tried_together_and_told_apart() -> None:
     tab = chosen(open_app("search"), "copy", "vanilla")
     assert tab.button_group(key="search_anchors").value == ["first"]
+    tab.button_group(key="search_anchors").set_value([]).run()
+    assert "Choose an anchor" in sentences(tab)
+    assert not any(button.label == "Search windows" for button in tab.button)
     tab.button_group(key="search_anchors").set_value(["last", "first"]).run()
     press(tab, "Search windows")
     rows = table(tab)
