@@ -19,7 +19,7 @@ from pages._ui.results import alignment, before_and_after
 from pages._ui.shared import current_workspace, run_store, shelf
 from pages._ui.subject import Opened, Subject
 from pages._ui.try_out import try_out
-from pages._ui.widgets import choose_weights, empty_state, guarded, next_step
+from pages._ui.widgets import WEIGHTS, choose_weights, empty_state, guarded, next_step
 
 METHODS = {
     "permute": "Permute: align neurons, then average (the paper's)",
@@ -53,6 +53,8 @@ def choose(subject: Subject) -> Recipe:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
         savings(subject)
+        if quantize:
+            st.caption(f"Memory is before the weights are rounded to {WEIGHTS[quantize]}.")
     return Recipe(
         source=subject.source,
         plan=MergePlan(workspace.groups, method=method, anchor=anchor),
