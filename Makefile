@@ -21,7 +21,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.first_page
 
-# About two hours on two cores; stopped anywhere, it goes on from there.
+# About two hours, two demos at a time; stopped anywhere, it goes on from there.
 reproduce: $(VENV)/app.stamp
 	$(BIN)/ffmerge reproduce
 

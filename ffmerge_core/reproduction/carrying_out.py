@@ -22,10 +22,11 @@ from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.quantising import quantize
 from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
 from ffmerge_core.compression.search import search_windows
+from ffmerge_core.errors import StorageError
 from ffmerge_core.models.loading import load
 from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.reporting.folders import data_folder, write_atomically
+from ffmerge_core.reporting.folders import data_folder, reason, write_atomically
 from ffmerge_core.reproduction.experiments import (
     METHODS,
     Experiment,
@@ -51,10 +52,17 @@ def reproduce(scope: Scope, folder: Path, report: Report = silent) -> Iterator[s
     Stopped anywhere, it goes on from there: a file is kept if what it says was done is what is
     to be done, and a recovery goes on from its last checkpoint. Choices read the validation
     split alone. All is computed by one thread: sums are rounded by their number, and one is a
-    number that every machine has.
+    number that every machine has. Raises `StorageError` if the folder cannot be made.
     """
+    place = folder / scope.demo
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{place} cannot be made ({reason(error)}). Name another folder for the results."
+        ) from error
     with _one_thread():
-        yield from _Bench(scope, folder / scope.demo, report).results()
+        yield from _Bench(scope, place, report).results()
 
 
 class _Bench:
@@ -120,7 +128,6 @@ class _Bench:
             start = time.perf_counter()
             made = {**asked, **make(), "versions": versions()}
             made.setdefault("seconds", {"all": time.perf_counter() - start})
-            self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, as_json(made).encode())
         return name
 

@@ -29,8 +29,9 @@ here need not hold for large models, nor the reverse.
   The same budget for every method and, as the control, for the original.
 - **Spread**: mean ± standard deviation over three seeds at a third, one seed elsewhere. A seed
   draws calibration tokens and the order of training; what draws nothing has one number.
-- **Replay**: each number links to its recipe and record, beside it those of the other seeds:
-  `ffmerge run FILE --final`.
+- **Replay**: each number links to its recipe and record, beside it those of the other seeds.
+  `OMP_NUM_THREADS=1 ffmerge run FILE --final` gives it again: to the last digit on a processor
+  of the same kind, with the versions that the file names. All was computed by one thread.
 """
 _RULES = """\
 Decided by rules set beforehand. *Comparable*: no more lost, against the original tuned as long,

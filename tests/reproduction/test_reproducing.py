@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -136,6 +138,20 @@ def test_a_damaged_result_is_named(results: Path, tmp_path: Path) -> None:
     (tmp_path / "vit-digits" / "third-copy-tuned-0.json").write_text("{")
     with pytest.raises(StorageError, match=r"third-copy-tuned-0\.json cannot be read"):
         read(tmp_path)
+
+
+def test_several_demos_are_processes_whose_ends_are_heard(tmp_path: Path) -> None:
+    for name in ("vit-digits", "marian-en-fr"):
+        (tmp_path / name).write_text("in the way")
+    done = subprocess.run(
+        [sys.executable, "-m", "ffmerge_core.cli", "reproduce", "vit-digits", "marian-en-fr",
+         "--out", str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    for name in ("vit-digits", "marian-en-fr"):
+        assert f"{tmp_path / name} cannot be made" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_line_knows_the_demos() -> None:
