@@ -283,24 +283,3 @@ def test_a_recipe_of_other_weights_or_data_is_refused_and_kept_as_failed(
     out = tmp_path / "out"
     assert ffmerge("export", "--recipe", recipe_file(revision="0" * 64), out).exit_code == 1
     assert not out.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_told(
-    ffmerge: Call, recipe_file: Callable[..., Path], tmp_path: Path
-) -> None:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    for out in (file, file / "inside"):
-        done = ffmerge("export", "--recipe", recipe_file(), out)
-        assert done.exit_code == 1
-        assert str(file) in done.stderr
-    assert file.read_text() == "mine"
-
-
-def test_a_history_that_cannot_be_written_is_told_before_the_work(
-    ffmerge: Call, home: Path
-) -> None:
-    home.write_text("a file where the folder should be")
-    done = ffmerge(*MERGE)
-    assert done.exit_code == 1
-    assert "set FFMERGE_HOME to a folder that is" in done.stderr
