@@ -39,26 +39,38 @@ def reproduce(
 ) -> None:
     """Try the paper's claims and write what was found; stopped, it goes on where it was."""
     wanted = demo or ([_QUICKEST] if quick else demos.names())
-    names = [name.removeprefix(demos.PREFIX) for name in wanted]
+    names = list(dict.fromkeys(name.removeprefix(demos.PREFIX) for name in wanted))
     if unknown := sorted(set(names) - set(demos.names())):
         raise DataError(f"There is no demo “{unknown[0]}”; there are {', '.join(demos.names())}.")
     folder = out or (_QUICK if quick else _RESULTS)
+    failed: list[str] = []
     if len(names) > 1:
-        _side_by_side(names, ["--out", str(folder), *(["--quick"] if quick else [])])
-        return
-    from ffmerge_core.reproduction import experiments
-    from ffmerge_core.reproduction.carrying_out import reproduce as results
+        failed = _side_by_side(names, ["--out", str(folder), *(["--quick"] if quick else [])])
+    else:
+        _carry_out(names[0], quick, folder)
     from ffmerge_core.reproduction.writing import write
 
-    (name,) = names
+    if len(failed) < len(names):
+        say(str(write(folder)))
+    if failed:
+        note(f"Not done: {', '.join(failed)}. The same command goes on where it stopped.")
+        raise typer.Exit(1)
+
+
+def _carry_out(name: str, quick: bool, folder: Path) -> None:
+    from ffmerge_core.reproduction import experiments
+    from ffmerge_core.reproduction.carrying_out import reproduce as results
+
     scope = experiments.quick(name) if quick else experiments.full(name)
     for result in results(scope, folder):
         note(f"{name}: {result}")
-    say(str(write(folder)))
 
 
-def _side_by_side(names: Sequence[str], options: Sequence[str]) -> None:
-    """Each demo in a process of its own, as many at once as there are cores: one thread each."""
+def _side_by_side(names: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Each demo in a process of its own, as many at once as there are cores: one thread each.
+
+    The names of those whose process failed, or was killed.
+    """
     command = [sys.executable, "-m", "ffmerge_core.cli", "reproduce", *options]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = pool.map(lambda name: subprocess.run([*command, name]).returncode, names)
@@ -68,5 +80,4 @@ def _side_by_side(names: Sequence[str], options: Sequence[str]) -> None:
             # Those that run hear it themselves; the others are not begun.
             pool.shutdown(cancel_futures=True)
             raise
-    if any(codes):
-        raise typer.Exit(max(codes))
+    return [name for name, code in zip(names, codes, strict=True) if code]

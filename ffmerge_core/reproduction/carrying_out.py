@@ -261,12 +261,16 @@ def _by_example(score: Evaluation) -> Json:
 
 
 def _answers(path: Path, asked: Json) -> bool:
-    """Whether there is a result of exactly this; a damaged one counts for nothing."""
+    """Whether there is a result of exactly this, by one thread; a damaged one is none."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and all(found.get(key) == asked[key] for key in asked)
+    return (
+        isinstance(found, dict)
+        and all(found.get(key) == asked[key] for key in asked)
+        and (found.get("versions") or {}).get("threads") == "1"
+    )
 
 
 def _unfinished(recipe: Recipe) -> Path:

@@ -75,8 +75,7 @@ class Found:
     """All there is of one demo.
 
     searches: share → its file's content. sizes: share, or "none" → weights → a `Footprint`, in
-    bytes. planned: names of what is to be tried, "similarity"
-    and the searches aside.
+    bytes. planned: names of what is to be tried, "similarity", the searches and the sizes aside.
     """
 
     demo: str

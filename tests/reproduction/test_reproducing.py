@@ -151,6 +151,7 @@ def test_several_demos_are_processes_whose_ends_are_heard(tmp_path: Path) -> Non
     assert done.returncode == 1
     for name in ("vit-digits", "marian-en-fr"):
         assert f"{tmp_path / name} cannot be made" in done.stderr
+    assert "Not done: vit-digits, marian-en-fr." in done.stderr
     assert "Traceback" not in done.stderr
 
 
