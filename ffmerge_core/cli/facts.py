@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ffmerge_core import demos
 from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
-from ffmerge_core.plan import NOTHING_MERGED, plan_from_dict, plan_in_words
+from ffmerge_core.plan import NOTHING_MERGED, Recovery, plan_from_dict, plan_in_words
+from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.scores import figures_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def facts_of_demo(source: str) -> Facts:
         },
         "validation": dict(card.validation),
         "plan": None,
+        "recovery": None,
         "quantized": None,
         "sublayers": [dict(sublayer) for sublayer in card.sublayers],
     }
@@ -45,8 +47,9 @@ def facts_of_demo(source: str) -> Facts:
 def facts_of_model(model: LoadedModel) -> Facts:
     """The same of a model in memory; without data there is none, and no score is measured."""
     from ffmerge_core.models.loaded import anatomy
+    from ffmerge_core.models.record import recovery_in
 
-    task = model.task
+    task, recovery = model.task, recovery_in(model.settings)
     return {
         "source": model.source,
         "title": None,
@@ -65,6 +68,7 @@ def facts_of_model(model: LoadedModel) -> Facts:
         },
         "validation": None,
         "plan": model.plan.to_dict() if model.plan else None,
+        "recovery": recovery.to_dict() if recovery else None,
         "quantized": model.quantized,
         "sublayers": [sublayer.to_dict() for sublayer in model.sublayers],
     }  # fmt: skip
@@ -81,6 +85,8 @@ def say_facts(facts: Facts) -> None:
             say(plan_in_words(plan))
         else:
             say(f"{'Merged' if plan.kind == 'merge' else 'Reduced'}: {plan_in_words(plan)}")
+    if facts["recovery"]:
+        say(f"Recovered: {recovery_in_words(Recovery.from_dict(facts['recovery']))}")
     if facts["quantized"]:
         say(f"Weights of the blocks: {facts['quantized']}")
     data = facts["data"]

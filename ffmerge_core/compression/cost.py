@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ffmerge_core.progress import Report, silent
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SAMPLE_SECONDS = 0.02
-_LIBRARIES = ("torch", "torchao", "transformers", "timm", "numpy", "scipy")
+_LIBRARIES = ("torch", "torchao", "transformers", "timm", "accelerate", "numpy", "scipy")
+_OPTIONAL = ("bitsandbytes",)
 _ROUNDS = 9
 _ENOUGH_SECONDS = 1.0
 
@@ -137,4 +139,5 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["threads"] = str(torch.get_num_threads())
-    return found | {name: version(name) for name in _LIBRARIES}
+    there = [name for name in _OPTIONAL if find_spec(name)]
+    return found | {name: version(name) for name in (*_LIBRARIES, *there)}

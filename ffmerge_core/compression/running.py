@@ -16,7 +16,7 @@ from ffmerge_core.compression.recovery import recover
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.loading import load
-from ffmerge_core.models.quantised import int8_bytes
+from ffmerge_core.models.quantised import check_installed, int8_bytes
 from ffmerge_core.plan import Curve, Recipe
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import Evaluation
@@ -112,6 +112,8 @@ def run(
             )
         _check_source(recipe, model)
         recipe.plan.check(model.sublayers)
+        if recipe.quantize is not None:
+            check_installed(recipe.quantize, PlanError)
         if not recipe.plan.needs_features:
             feats = None
         elif feats is None or (feats.revision, feats.seed, feats.asked) != (

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.folders import read_json
-from ffmerge_core.plan import Plan, Recipe, plan_from_dict
+from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.recipe import Quantization
 
 Layout = Literal["compact", "portable"]
@@ -59,6 +59,13 @@ class Record:
         values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
         values["recipe"] = Recipe.from_dict(values["recipe"]) if values["recipe"] else None
         return cls(**values)
+
+
+def recovery_in(settings: Mapping[str, Mapping[str, Any]]) -> Recovery | None:
+    """The fine-tune that a saved model had, as its record says; settings: a `LoadedModel`'s."""
+    recipe = (settings.get(RECORD) or {}).get("recipe") or {}
+    recovery = recipe.get("recovery")
+    return Recovery.from_dict(recovery) if recovery else None
 
 
 def read_record(folder: Path) -> Record | None:

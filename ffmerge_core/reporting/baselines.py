@@ -117,7 +117,9 @@ def _finished(store: RunStore, recipe: Recipe) -> Run | None:
         if run.status != "done":
             continue
         with suppress(FFMergeError):  # of another version
-            if Recipe.from_dict(run.recipe) == recipe:
+            known = Recipe.from_dict(run.recipe)
+            # Another version of Python is no matter where the data are the same.
+            if replace(known, python=recipe.python) == recipe:
                 return run
     return None
 

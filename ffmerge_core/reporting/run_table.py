@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import DropFF, DropLayers, plan_from_dict, plan_in_words
+from ffmerge_core.plan import DropFF, DropLayers, MergePlan, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.costs import STEPS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def to_json(runs: Iterable[Run]) -> str:
 def _record(run: Run | None) -> Record:
     """One row; of no run, a row whose keys are the columns."""
     recipe = run.recipe if run else {}
-    plan = recipe.get("plan") or {}
+    plan, recovery = recipe.get("plan") or {}, recipe.get("recovery") or {}
     result = (run.result if run else None) or {}
     original, merged = result.get("original") or {}, result.get("merged") or {}
     return {
@@ -59,12 +59,18 @@ def _record(run: Run | None) -> Record:
         "source": run.source if run else None,
         "created": run.created if run else None,
         "finished": run.finished if run else None,
-        "method": plan.get("method"),
-        "anchor": plan.get("anchor"),
+        "method": "original" if _is_original(plan) else plan.get("method"),
+        "anchor": None if _is_original(plan) else plan.get("anchor"),
         "groups": _groups(plan),
         "sublayers removed": _removed(plan),
         "data": recipe.get("data"),
         "fidelity": recipe.get("fidelity", False) if run else None,
+        "recovery steps": _steps(recovery),
+        "learning rate": recovery.get("learning_rate"),
+        "batch size": recovery.get("batch_size"),
+        "distilled": recovery.get("distill", False) if run else None,
+        "LoRA rank": recovery.get("lora_rank"),
+        "weights": recipe.get("quantize") or recipe.get("dtype"),
         "tokens": recipe.get("tokens"),
         "seed": recipe.get("seed"),
         "original parameters": original.get("n_parameters"),
@@ -78,6 +84,16 @@ def _record(run: Run | None) -> Record:
         "error": run.error if run else None,
         "id": run.id if run else None,
     }
+
+
+def _is_original(plan: Mapping[str, Any]) -> bool:
+    return plan.get("kind") == MergePlan.kind and "groups" in plan and not plan["groups"]
+
+
+def _steps(recovery: Mapping[str, Any]) -> int | None:
+    """As asked for, or at which it was cancelled."""
+    until = recovery.get("until")
+    return recovery.get("steps") if until is None else until
 
 
 def _groups(plan: Mapping[str, Any]) -> str | None:

@@ -34,8 +34,8 @@ KINDS_HELP = (
     "**Copy** ties all to the anchor's weights. **Random** ties all to fresh random weights. "
     "**Layer drop** leaves whole layers out, attention included. **FF drop** leaves FF sublayers "
     "out. **SVD** replaces every FF matrix by its best product of a low rank. **Narrow** keeps the "
-    "neurons that put most into the output. **Original, tuned alike** shows what tuning alone "
-    "gains."
+    "neurons that put most into the output. **Original, tuned alike** shows what tuning, and "
+    "rounding where there is one, come to alone."
 )
 
 
@@ -140,7 +140,7 @@ def _number(subject: Subject) -> int:
             "Parameters",
             1,
             subject.n_parameters - 1,
-            subject.n_parameters - sum(ff[: round(len(ff) / 3)]),
+            subject.n_parameters - sum(ff[: max(1, round(len(ff) / 3))]),
             step=1_000,
             key=f"baselines_number_{subject.source}_{subject.n_parameters}",
             persist_state="session",

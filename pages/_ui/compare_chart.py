@@ -45,6 +45,10 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
     points = _original(subject, runs, score, split) + _merged(runs, score, split)
     figure = compare_chart(points, metric(score))
     st.plotly_chart(figure, key="compare", config={"displaylogo": False})
+    st.caption(
+        "Bars: 95% bootstrap intervals over examples. Runs of about as many parameters are drawn a "
+        "little apart; the exact number is in the hover and in the table."
+    )
     download_row(
         Download("Figure (HTML)", "compare.html", lambda: to_html(figure), "text/html"),
         key="compare-figure",

@@ -142,7 +142,8 @@ def _steps(run: Run) -> str:
     recovery = run.recipe.get("recovery")
     if not recovery:
         return NOT_RECOVERED
-    steps = recovery.get("until") or recovery["steps"]
+    until = recovery.get("until")
+    steps = recovery["steps"] if until is None else until
     return f"{steps:,} step" + ("" if steps == 1 else "s")
 
 

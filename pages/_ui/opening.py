@@ -8,6 +8,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
+from ffmerge_core.reporting.recoveries import recovery_in_words
 from pages._ui.job_panel import job_panel, latest_job, start_job
 from pages._ui.opened import open_model
 from pages._ui.shared import current_workspace, shelf
@@ -215,10 +216,15 @@ def _opening(subject: Subject) -> None:
         if job.active or (job.status != "done" and asked_on == subject.opened):
             job_panel(job)
         elif kind == "recipe" and job.status == "done":
-            _restored(subject, *job.result)
+            _restored(subject, *job.result, job.key[1])
 
 
-def _restored(subject: Subject, opened: Opened, plan: MergePlan) -> None:
+def _restored(subject: Subject, opened: Opened, plan: MergePlan, recipe: Recipe) -> None:
     if opened == subject.opened and current_workspace().groups == plan.groups:
         st.success(f"The recipe is open: {plan_in_words(plan)}.")
+        if recipe.recovery is not None:
+            st.info(
+                f"Its recovery, {recovery_in_words(recipe.recovery)}, comes after the merge: set "
+                "it on the Recover page. `ffmerge run` on the recipe does both."
+            )
         next_step("pages/merge.py", "Merge as the recipe says")

@@ -73,7 +73,10 @@ def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
     curves = (
         curve_of(run)
         for run in runs
-        if replace(Recipe.from_dict(run.recipe), quantize=None, tokens=wanted.tokens) == wanted
+        if replace(
+            Recipe.from_dict(run.recipe), quantize=None, tokens=wanted.tokens, python=wanted.python
+        )
+        == wanted
     )
     return next((curve for curve in curves if curve is not None), None)
 
@@ -85,7 +88,8 @@ def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
     if recipe.quantize:
         said += "; the curve is before the rounding"
     if recipe.plan == NOTHING_MERGED:
-        return f"{said}. Nothing was merged: this is what tuning alone gains."
+        alone = "tuning and rounding alone come to" if recipe.quantize else "tuning alone gains"
+        return f"{said}. Nothing was merged: this is what {alone}."
     if not has_control:
         said += (
             ". The original was not fine-tuned: a gain over it may come from further training, "

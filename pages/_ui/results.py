@@ -13,7 +13,7 @@ from ffmerge_core.reporting.figures import alignment_bars, matching_figure
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import Stored, figures_of, made
 from ffmerge_core.tasks.metrics import metric
-from pages._ui.widgets import count, megabytes, percent
+from pages._ui.widgets import WEIGHTS, count, megabytes, percent
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -53,7 +53,7 @@ def before_and_after(run: Run) -> None:
     st.table(pd.DataFrame(rows, columns=columns).set_index(""))
     st.caption(
         "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
-        f"example. {_what_it_saves(run.recipe)}"
+        f"example. {what_it_saves(run.recipe)}"
     )
     for split in result["difference"]:
         if notes := original[split].get("notes"):
@@ -96,8 +96,10 @@ def _whole_megabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:,.0f} MB"
 
 
-def _what_it_saves(recipe: Mapping[str, Any]) -> str:
+def what_it_saves(recipe: Mapping[str, Any]) -> str:
     if made(recipe) in ("Tuned", "Same"):
+        if quantize := recipe.get("quantize"):
+            return f"Nothing was merged: what is saved is saved by {WEIGHTS[quantize]} alone."
         return "Nothing was merged, so nothing is saved: this is the control."
     if not _ties_only(recipe):
         return "Parameters, memory and speed are three things; each has its row."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ffmerge_core.errors import DataError, PlanError
+from ffmerge_core.errors import Cancelled, DataError, PlanError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.runs import RunStore
@@ -231,8 +231,15 @@ class Shelf:
 
     def reload(self, run_id: str, recipe: Recipe, report: Report) -> str:
         """Rebuild a stored run's merged model; its stored figures stay as they are."""
-        self.results.put(run_id, self.replay(recipe, report))
+        self.results.put(run_id, self._made_again(recipe, report))
         return run_id
+
+    def _made_again(self, recipe: Recipe, report: Report) -> fm.RunResult:
+        result = self.replay(recipe, report)
+        if result.recipe.recovery != recipe.recovery:
+            # A recovery that is cancelled keeps its best so far, which is another model.
+            raise Cancelled("Cancelled: nothing was changed.")
+        return result
 
     def final_score(self, run_id: str, recipe: Recipe, store: RunStore, report: Report) -> str:
         """Add the test split's figures to a run."""
@@ -241,7 +248,7 @@ class Shelf:
 
         result = self.results.get(run_id)
         if result is None:
-            result = self.results.put(run_id, self.replay(recipe, report))
+            result = self.results.put(run_id, self._made_again(recipe, report))
         before = self.score(Opened.of(recipe), "test", report)
         after = fm.evaluate(result.merged, "test", report)
         store.update_result(run_id, scores_record(before, after))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ffmerge_core import demos
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
+from ffmerge_core.reporting.recoveries import recovery_in_words
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -126,6 +127,7 @@ def demo_subject(source: str) -> Subject:
 def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) -> Subject:
     """A model as it was found when it was opened."""
     from ffmerge_core.models.loaded import anatomy
+    from ffmerge_core.models.record import recovery_in
 
     task: Any = model.require_task()
     card = demos.card(opened.source) if opened.source.startswith(demos.PREFIX) else None
@@ -133,6 +135,8 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
         card.description if card else f"A {model.family.name} opened from {opened.source}."
     )
     done = [plan_in_words(model.plan)] if model.plan is not None else []
+    recovery = recovery_in(model.settings)
+    done += [f"recovered by {recovery_in_words(recovery)}"] if recovery else []
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
         description += f" What was done to it before it was saved: {', '.join(done)}."

@@ -1,6 +1,7 @@
 """A recovery as part of a recipe: stored, carried out, cancelled, recorded."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 import ffmerge_core as fm
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, Interrupted, PlanError
+from ffmerge_core.models import quantised
+from ffmerge_core.models.record import recovery_in
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.plan import Curve, Recovery
 from ffmerge_core.progress import Report
@@ -93,6 +96,17 @@ def test_cancelling_it_scores_what_it_came_to(model: fm.LoadedModel) -> None:
     assert result.recipe.recovery == Recovery(10, batch_size=6, until=2)
 
 
+def test_what_the_rounding_needs_is_asked_for_before_the_recovery(
+    model: fm.LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listen(step: int, total: int, message: str, values: object = None) -> None:
+        assert not message.startswith("Recovering")
+
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    with pytest.raises(PlanError, match="pip install bitsandbytes"):
+        fm.run(replace(recipe(model), quantize="llm.int8"), listen, model=model)
+
+
 def test_a_stopping_process_leaves_a_checkpoint(model: fm.LoadedModel, tmp_path: Path) -> None:
     def stop(step: int, total: int, message: str, values: object = None) -> None:
         if message == "Recovering: step 3 of 10":
@@ -122,7 +136,10 @@ def test_a_recovered_model_is_saved_with_its_ties(layout: str, tmp_path: Path) -
     model = fm.load(texts.gpt2(task.tokenizer, task.context), task=task)
     plan = fm.MergePlan((("decoder.0", "decoder.1"),), method="vanilla")
     tuned = fm.recover(fm.apply(model, plan), steps=3, learning_rate=1e-2, batch_size=6)
-    fm.save(tuned, tmp_path / "saved", layout)  # type: ignore[arg-type]
+    asked = fm.Recipe(model.source, plan, recovery=Recovery(3, 1e-2, 6))
+    fm.save(tuned, tmp_path / "saved", layout, asked)  # type: ignore[arg-type]
     again = fm.load(tmp_path / "saved", task=task)
+    assert recovery_in(again.settings) == asked.recovery
+    assert recovery_in(model.settings) is None
     assert again.n_parameters == tuned.n_parameters
     assert fm.evaluate(again).loss == fm.evaluate(tuned).loss

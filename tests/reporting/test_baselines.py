@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def test_what_is_there_is_not_made_again(model: fm.LoadedModel, store: RunStore)
     first = list(carry_out(store, wanted, running(model)))
     again = list(carry_out(store, wanted, running(model)))
     assert again == [Carried(each.kind, each.run, again=True) for each in first]
+    older = {kind: replace(recipe, python="3.0.0") for kind, recipe in wanted.items()}
+    assert list(carry_out(store, older, running(model))) == again, "the data are the same"
     assert len(store.list()) == 2
     store.delete([store.list()[0].id])
     assert [each.again for each in carry_out(store, wanted, running(model))] == [True, False]

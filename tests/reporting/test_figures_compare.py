@@ -258,6 +258,14 @@ def test_runs_of_equal_size_stand_apart_and_equal_runs_together():
     assert (found["d"], found["original"]) == (60, 100)
 
 
+def test_of_runs_of_about_one_size_the_smaller_stands_to_the_left():
+    found = places([
+        point("original", 1000, 0.9, original=True), point("small", 500, 0.8),
+        point("large", 501, 0.7),
+    ])  # fmt: skip
+    assert found["small"] < found["large"]
+
+
 def test_equal_runs_of_two_looks_stand_apart():
     found = places([
         point("original", 100, 0.9, original=True),

@@ -5,7 +5,16 @@ from datetime import datetime
 
 import pytest
 
-from ffmerge_core.plan import NOTHING_MERGED, DropFF, DropLayers, Factor, MergePlan, Narrow, Recipe
+from ffmerge_core.plan import (
+    NOTHING_MERGED,
+    DropFF,
+    DropLayers,
+    Factor,
+    MergePlan,
+    Narrow,
+    Recipe,
+    Recovery,
+)
 from ffmerge_core.reporting.runs import RunStore
 
 
@@ -92,6 +101,20 @@ def test_the_original_as_a_plan_says_so_where_groups_stand(store):
     store.start(Recipe("demo:vit-digits", NOTHING_MERGED).to_dict(), "demo:vit-digits", "x", {})
     row = store.to_frame(store.list()).iloc[0]
     assert (row["groups"], row["sublayers removed"]) == ("Original, nothing merged", 0)
+    assert (row["method"], row["anchor"]) == ("original", None)
+
+
+def test_what_came_after_the_plan_has_columns(store):
+    plan = MergePlan((("encoder.0", "encoder.1"),))
+    tuned = Recipe(
+        "demo:vit-digits", plan, recovery=Recovery(9, 0.1, 4, True, 2, until=0), quantize="int8"
+    )
+    for recipe in (Recipe("demo:vit-digits", plan), tuned):
+        store.start(recipe.to_dict(), "demo:vit-digits", "x", {})
+    table = store.to_frame(store.list()).set_index("weights")
+    asked = ["recovery steps", "learning rate", "batch size", "distilled", "LoRA rank"]
+    assert table.loc["int8", asked].tolist() == [0, 0.1, 4, True, 2]
+    assert table.loc["float32", asked].isna().tolist() == [True, True, True, False, True]
 
 
 def test_a_plan_of_another_version_leaves_its_cells_empty(store):

@@ -152,6 +152,17 @@ def test_cancel_keeps_those_that_are_finished(monkeypatch: pytest.MonkeyPatch) -
     assert run_store().list(DEMO)[0].status == "done"
 
 
+def test_a_model_of_one_sublayer_has_a_number_to_begin_with(tmp_path: Path) -> None:
+    transformers_vit(depth=1).save_pretrained(tmp_path / "mine")
+    tab = open_app("model")
+    tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
+    press(tab, "Open folder")
+    (ff,) = fm.load(tmp_path / "mine", task="digits").sublayers
+    (number,) = go(tab, "compare").number_input
+    assert number.max - number.value + 1 == ff.n_parameters
+    assert not tab.error
+
+
 def test_a_compressed_model_has_no_baselines(tmp_path: Path) -> None:
     transformers_vit(depth=3).save_pretrained(tmp_path / "mine")
     model = fm.load(tmp_path / "mine", task="digits")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery
+from pages._ui.results import what_it_saves
 from pages._ui.shared import run_store
 from tests.ui.pages_support import DEMO, go, metrics, press, sentences, with_run
 from tests.ui.test_recover_page import ORIGINAL, curve_of, set_up
@@ -66,6 +67,13 @@ def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_op
     (weights,) = (each for each in tab.button_group if each.label == "Weights")
     assert weights.value == "int8", "the run that is open has them"
     assert len(tab.selectbox[0].options) == 2, "an int8 run is no plan of its own"
+
+
+def test_the_control_as_int8_does_not_claim_that_nothing_is_saved() -> None:
+    control = Recipe(DEMO, NOTHING_MERGED, recovery=Recovery(1)).to_dict()
+    assert what_it_saves(control).startswith("Nothing was merged, so nothing is saved")
+    rounded = what_it_saves(control | {"quantize": "int8"})
+    assert rounded == "Nothing was merged: what is saved is saved by int8 alone."
 
 
 def test_what_it_cost_is_told_step_by_step() -> None:

@@ -17,9 +17,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.compression import training
+from ffmerge_core.errors import Cancelled
 from ffmerge_core.plan import Curve, Recipe, Recovery
 from ffmerge_core.reporting.run import Run
 from pages._ui.shared import history, job_registry, run_store, shelf
+from pages._ui.shelf import Shelf
 from tests.ui.pages_support import (
     DEMO,
     ROOT,
@@ -137,6 +139,23 @@ def test_cancel_keeps_the_best_so_far_and_says_so(
     assert (recovered.status, curve.stopped, curve.steps) == ("done", "cancelled", 2)
     assert "Cancelled after 2 of 4 steps." in sentences(tab)
     assert folders(home) == []
+
+
+def test_cancel_while_a_run_is_made_again_puts_no_other_model_under_it() -> None:
+    press(set_up(with_run()), "Recover")
+    run = run_store().list(DEMO)[0]
+    recipe, shelf = Recipe.from_dict(run.recipe), Shelf()
+
+    def cancel(step: int, total: int, message: str, values: object = None) -> None:
+        if message.startswith("Recovering: step 3"):
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        shelf.reload(run.id, recipe, cancel)
+    with pytest.raises(Cancelled):
+        shelf.final_score(run.id, recipe, run_store(), cancel)
+    assert shelf.results.get(run.id) is None
+    assert run_store().get(run.id).result == run.result
 
 
 def test_a_rate_that_diverges_is_told_and_the_start_kept() -> None:

@@ -245,12 +245,12 @@ def _places(points: Sequence[RunPoint]) -> dict[str, float]:
     places = {}
     for together in near:
         mine = {
-            point.id: (point.value, point.n_parameters, point.look)
+            point.id: (point.n_parameters, point.value, point.look)
             for point in points
             if point.n_parameters in together
         }
         ranks = sorted(set(mine.values()))
-        middle = sum(count for _, count, _ in ranks) / len(ranks)
+        middle = sum(count for count, _, _ in ranks) / len(ranks)
         step = span * min(APART, WIDEST / len(ranks))
         for id, place in mine.items():
             places[id] = middle + (ranks.index(place) - (len(ranks) - 1) / 2) * step
