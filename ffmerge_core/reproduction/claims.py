@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
+from ffmerge_core.analysis.prediction import does_similarity_predict
+from ffmerge_core.errors import PlanError
 from ffmerge_core.reproduction.experiments import SHARES, Share
 from ffmerge_core.reproduction.results import Found, Spread, loss_difference
 from ffmerge_core.tasks.evaluation import Figure
@@ -46,6 +49,7 @@ def verdicts(found: Found) -> Iterator[Verdict]:
     for part in ("window", "anchor"):
         yield _immaterial(found, part)
     yield _similarity(found)
+    yield _predicts(found)
     yield _composes(found)
 
 
@@ -138,6 +142,22 @@ def _similarity(found: Found) -> Verdict:
         for stack, (ff, attention) in means.items()
     )
     return Verdict(claim, "", held, f"{said[:1].upper()}{said[1:]}.")
+
+
+def _predicts(found: Found) -> Verdict:
+    """What the paper supposed: by the merges of the search, before tuning, on validation."""
+    claim = "The more alike a window's FF outputs, the less its merge hurts"
+    if "third" not in found.searches:
+        return Verdict(claim, "third", "not run", _NOT_RUN)
+    rows = [row for row in found.searches["third"]["windows"] if row["method"] == "permute"]
+    try:
+        measured = does_similarity_predict(pd.DataFrame(rows))
+    except PlanError as error:
+        return Verdict(claim, "third", "undecided", str(error))
+    held: Held = "undecided"
+    if measured.high < 0 or measured.low > 0:
+        held = "holds" if measured.value < 0 else "does not hold"
+    return Verdict(claim, "third", held, measured.in_words("mean CKA"))
 
 
 def _composes(found: Found) -> Verdict:

@@ -58,6 +58,8 @@ def _scores(found: Found) -> go.Figure:
             figure.add_hline(
                 y=mean.mean,
                 line={"color": VERMILLION, "width": 1, "dash": "solid" if tuned else "dash"},
+                name=f"original, {'tuned' if tuned else 'untuned'}",
+                showlegend=True,
             )
     _lay_out(figure)
     figure.update_xaxes(title="parameters", tickformat="~s", zeroline=False)

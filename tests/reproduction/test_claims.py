@@ -129,6 +129,26 @@ def test_every_stack_must_be_more_similar(ff: float, held: str) -> None:
     assert judged(controls(), "attention outputs", similarity={"cka": cka}) == held
 
 
+@pytest.mark.parametrize(
+    ("losses", "held"),
+    [
+        ((5, 4, 3, 2, 1, 0), "holds"),
+        ((0, 1, 2, 3, 4, 5), "does not hold"),
+        ((0, 5, 1, 4, 2, 3), "undecided"),
+        ((0, 1, 2), "undecided"),
+    ],
+)
+def test_similarity_predicts_where_the_rank_correlation_is_below_zero(
+    losses: Sequence[int], held: str
+) -> None:
+    rows = [
+        {"method": method, "start": start, "loss": 0.0, "mean CKA": start / 10, "loss change": loss}
+        for method, sign in (("permute", 1), ("vanilla", -1))
+        for start, loss in enumerate(sign * loss for loss in losses)
+    ]
+    assert judged(controls(), "alike", searches={"third": {"windows": rows}}) == held
+
+
 @pytest.mark.parametrize(("rounded", "held"), [(0.97, "holds"), (0.95, "does not hold")])
 def test_int8_composes_if_it_costs_the_merged_model_no_more(rounded: float, held: str) -> None:
     trials = [
