@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = "The same walk in Python"
 COMMANDS = "The same walk on the command line"
 
@@ -53,11 +54,26 @@ def test_the_walk_on_the_command_line_prints_its_figures(
     assert score in printed["merge"]
 
 
+def test_what_the_demos_show_is_what_was_found() -> None:
+    found = (ROOT / "docs/results.md").read_text("utf-8")
+    (said,) = re.findall(r"^## What the demos show$(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    quoted = re.findall(r"^- (\S+): (.*?)(?=^- |^$)", said, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in quoted] == ["vit-digits", "gpt2-code", "marian-en-fr"]
+    claim = "After tuning, a third removed is comparable to the original | third"
+    for name, sentence in quoted:
+        assert f"| {claim} | {name} | **holds** | {' '.join(sentence.split())} |" in found
+    for claim in (
+        "After tuning, permute is better than layer drop of as many parameters | all-but-one",
+        "After tuning, the window matters little | third",
+    ):
+        held = re.findall(rf"^\| {re.escape(claim)} \| \S+ \| \*\*(.*?)\*\*", found, re.MULTILINE)
+        assert held == ["does not hold"] * 3
+
+
 def test_the_walk_is_ten_lines() -> None:
     assert len([line for line in block(PYTHON, "python").splitlines() if line.strip()]) == 10
 
 
 def test_every_file_that_is_linked_exists() -> None:
-    root = Path(__file__).parents[1]
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        assert (root / target).is_file(), target
+        assert (ROOT / target).is_file(), target
