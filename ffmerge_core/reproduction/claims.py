@@ -1,6 +1,6 @@
 """The paper's claims (Verma et al., arXiv 2501.06126), each against what was found on a demo.
 
-The rules were written before the results, and the page says them.
+The rules were written before the results, that of likeness aside, and the page says them.
 """
 
 from __future__ import annotations
