@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages._ui.navigation import UNDER_APP, navigation
-from pages._ui.shared import current_workspace
+from pages._ui.pieces.navigation import UNDER_APP, navigation
+from pages._ui.state.shared import current_workspace
 
 st.set_page_config(page_title="ffmerge", page_icon=":material/merge:", layout="wide")
 # Streamlit leaves room above for a toolbar that is not shown here.

@@ -17,7 +17,7 @@ from benchmarks.timing import machine
 from ffmerge_core import demos
 from ffmerge_core.compression.cost import latencies
 from ffmerge_core.compression.footprint import footprint
-from ffmerge_core.models.quantised import int8_bytes
+from ffmerge_core.models.int8 import int8_bytes
 from ffmerge_core.tasks.metrics import metric
 
 TOKENS = 10_000

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
-    from ffmerge_core.compression.baselines import baselines
+    from ffmerge_core.compression.budget import baselines
     from ffmerge_core.compression.merging import apply
-    from ffmerge_core.compression.quantising import quantize
+    from ffmerge_core.compression.quantization import quantize
     from ffmerge_core.compression.recovery import recover
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.compression.search import search_windows
     from ffmerge_core.errors import FFMergeError
-    from ffmerge_core.models.checkpoint import Saved, save
     from ffmerge_core.models.loaded import LoadedModel
-    from ffmerge_core.models.loading import load
     from ffmerge_core.models.sublayers import FFSublayer
     from ffmerge_core.plan import MergePlan, Recipe, Recovery
+    from ffmerge_core.sources.loading import load
+    from ffmerge_core.storage.checkpoint import Saved, save
     from ffmerge_core.tasks.evaluation import Evaluation
     from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
 
@@ -53,16 +53,16 @@ _HOME = {
     "Recipe": "plan",
     "Recovery": "plan",
     "RunResult": "compression.running",
-    "Saved": "models.checkpoint",
+    "Saved": "storage.checkpoint",
     "apply": "compression.merging",
-    "baselines": "compression.baselines",
+    "baselines": "compression.budget",
     "calibrate": "analysis.features",
     "evaluate": "compression.running",
-    "load": "models.loading",
-    "quantize": "compression.quantising",
+    "load": "sources.loading",
+    "quantize": "compression.quantization",
     "recover": "compression.recovery",
     "run": "compression.running",
-    "save": "models.checkpoint",
+    "save": "storage.checkpoint",
     "search_windows": "compression.search",
     "similarity_matrix": "analysis.features",
 }

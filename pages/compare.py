@@ -10,13 +10,13 @@ import streamlit as st
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
-from pages._ui.baselines import baselines
-from pages._ui.compare_chart import chart
-from pages._ui.compare_table import filtered, table
-from pages._ui.opened import opened_subject
-from pages._ui.shared import current_workspace, run_store
-from pages._ui.subject import Subject
-from pages._ui.widgets import Download, count, download_row, empty_state, guarded
+from pages._ui.compare.baselines import baselines
+from pages._ui.compare.chart import chart
+from pages._ui.compare.table import filtered, table
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.widgets import Download, count, download_row, empty_state, guarded
+from pages._ui.state.shared import current_workspace, run_store
+from pages._ui.state.subject import Subject
 
 
 def actions(selected: Sequence[Run], subject: Subject) -> None:

@@ -10,16 +10,17 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.plan import MergePlan, Recipe, short
 from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
-from pages._ui.changed import what_changed
-from pages._ui.export import export
-from pages._ui.job_panel import job_panel, latest_job, start_job
-from pages._ui.opened import opened_subject
-from pages._ui.picking import savings
-from pages._ui.results import alignment, before_and_after
-from pages._ui.shared import current_workspace, run_store, shelf
-from pages._ui.subject import Opened, Subject
-from pages._ui.try_out import try_out
-from pages._ui.widgets import WEIGHTS, choose_weights, empty_state, guarded, next_step
+from pages._ui.merge.alignment import alignment
+from pages._ui.merge.changed import what_changed
+from pages._ui.merge.export import export
+from pages._ui.merge.try_out import try_out
+from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.results import before_and_after
+from pages._ui.pieces.savings import savings
+from pages._ui.pieces.widgets import WEIGHTS, choose_weights, empty_state, guarded, next_step
+from pages._ui.state.shared import current_workspace, run_store, shelf
+from pages._ui.state.subject import Opened, Subject
 
 METHODS = {
     "permute": "Permute: align neurons, then average (the paper's)",

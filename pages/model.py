@@ -7,11 +7,9 @@ import streamlit as st
 
 from ffmerge_core.reporting.figures import anatomy_bar
 from ffmerge_core.tasks.metrics import metric
-from pages._ui.opened import opened_subject
-from pages._ui.opening import demo_row, open_something_else
-from pages._ui.shared import warm_up
-from pages._ui.subject import Subject
-from pages._ui.widgets import (
+from pages._ui.model.opening import demo_row, open_something_else
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.widgets import (
     count,
     figure_row,
     guarded,
@@ -21,6 +19,8 @@ from pages._ui.widgets import (
     percent,
     score_text,
 )
+from pages._ui.state.shared import warm_up
+from pages._ui.state.subject import Subject
 
 
 def overview(subject: Subject) -> None:

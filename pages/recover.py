@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui.opened import opened_subject
-from pages._ui.recover_choice import choose_plan, choose_recovery, plans, runs_of
-from pages._ui.recover_jobs import offer_to_go_on, progress, recover_button
-from pages._ui.recover_results import results, shown
-from pages._ui.widgets import empty_state, guarded
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.widgets import empty_state, guarded
+from pages._ui.recover.choice import choose_plan, choose_recovery, plans, runs_of
+from pages._ui.recover.jobs import offer_to_go_on, progress, recover_button
+from pages._ui.recover.results import results, shown
 
 with guarded():
     subject = opened_subject("Recover")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui.job_panel import job_panel, latest_job, start_job
-from pages._ui.opened import opened_subject
-from pages._ui.search_choice import choose
-from pages._ui.search_clusters import clusters
-from pages._ui.search_results import (
+from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.widgets import empty_state, guarded
+from pages._ui.search.choice import choose
+from pages._ui.search.clusters import clusters
+from pages._ui.search.found import Found, Search, carry_out, searches
+from pages._ui.search.results import (
     best_window,
     chart,
     describe,
     prediction,
     windows_table,
 )
-from pages._ui.search_shelf import Found, Search, carry_out, searches
-from pages._ui.subject import Subject
-from pages._ui.widgets import empty_state, guarded
+from pages._ui.state.subject import Subject
 
 
 def search_or_job(search: Search, subject: Subject) -> None:

@@ -6,13 +6,13 @@ import psutil
 import streamlit as st
 
 from ffmerge_core.reporting.figures import similarity_heatmap, to_html
-from pages._ui.job_panel import job_panel, latest_job, start_job
-from pages._ui.opened import opened_subject
-from pages._ui.picking import group_editor, pickable_heatmap
-from pages._ui.shared import current_workspace, shelf
-from pages._ui.shelf import Answer, Question
-from pages._ui.subject import Subject
-from pages._ui.widgets import Download, count, download_row, guarded, next_step
+from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
+from pages._ui.pieces.opened import opened_subject
+from pages._ui.pieces.widgets import Download, count, download_row, guarded, next_step
+from pages._ui.similarity.picking import group_editor, pickable_heatmap
+from pages._ui.state.shared import current_workspace, shelf
+from pages._ui.state.shelf import Answer, Question
+from pages._ui.state.subject import Subject
 
 OF = {
     "output": "FF output",

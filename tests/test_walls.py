@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).parent.parent / "ffmerge_core"
-WINGS = ("tasks", "demos", "models", "analysis", "compression", "reporting", "reproduction")
+WINGS = (
+    "plan",
+    "tasks",
+    "demos",
+    "models",
+    "storage",
+    "sources",
+    "analysis",
+    "compression",
+    "reporting",
+    "reproduction",
+    "cli",
+)
 PURE = (
     "plan",
     "tasks.metrics",

@@ -19,7 +19,7 @@ from ffmerge_core.models.structure import shared_copy
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import in_layer_order
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 Tap = Literal["pre", "output", "attention"]
 Of = Literal["output", "pre", "attention", "aligned"]

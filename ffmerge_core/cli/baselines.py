@@ -17,7 +17,7 @@ from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import history, opened
 from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
-from ffmerge_core.reporting.baselines import CONTROL, Carried, carry_out, recipes
+from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, carry_out, recipes
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
@@ -123,7 +123,7 @@ def _recipes(
 ) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Kind → its recipe; kind → why it has none."""
     import ffmerge_core as fm
-    from ffmerge_core.compression.baselines import unmet
+    from ffmerge_core.compression.budget import unmet
 
     control = asked is None or Wanted.control in asked
     if asked is not None and control and like.recovery is None:

@@ -47,7 +47,7 @@ def facts_of_demo(source: str) -> Facts:
 def facts_of_model(model: LoadedModel) -> Facts:
     """The same of a model in memory; without data there is none, and no score is measured."""
     from ffmerge_core.models.loaded import anatomy
-    from ffmerge_core.models.record import recovery_in
+    from ffmerge_core.storage.record import recovery_in
 
     task, recovery = model.task, recovery_in(model.settings)
     return {

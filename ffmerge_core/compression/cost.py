@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.tasks.task import Batch, Task, eval_mode
+from ffmerge_core.tasks.batch import Batch, eval_mode
+from ffmerge_core.tasks.task import Task
 
 if TYPE_CHECKING:
     from torch import nn

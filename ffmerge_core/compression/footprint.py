@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ffmerge_core.models.checkpoint import save
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.tasks.task import eval_mode
+from ffmerge_core.storage.checkpoint import save
+from ffmerge_core.tasks.batch import eval_mode
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from ffmerge_core.analysis.features import Features
 from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
+from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.quantised import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,
     permute_neurons,

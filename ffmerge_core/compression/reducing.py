@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ffmerge_core.analysis.features import Features
 from ffmerge_core.errors import ProofError
 from ffmerge_core.models.families import ACTIVATIONS
-from ffmerge_core.models.folders import CONFIG
+from ffmerge_core.models.layout import lay_out
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.reducing import lay_out
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import DropLayers, Factor, Narrow, Plan, Reduction
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.storage.folders import CONFIG
 
 
 def reduce(

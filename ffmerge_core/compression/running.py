@@ -11,16 +11,16 @@ from typing import Any
 from ffmerge_core.analysis.features import Features, calibrate
 from ffmerge_core.compression.cost import Latency, latencies, measured, versions
 from ffmerge_core.compression.merging import AlignedPair, align, aligned_pairs, apply
-from ffmerge_core.compression.quantising import quantize
+from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.errors import PlanError
+from ffmerge_core.models.int8 import check_installed, int8_bytes
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.loading import load
-from ffmerge_core.models.quantised import check_installed, int8_bytes
 from ffmerge_core.plan import Curve, Recipe
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.sources.loading import load
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
-from ffmerge_core.tasks.task import Split
 
 _STEPS = (
     "Loading",

@@ -15,8 +15,9 @@ from ffmerge_core.compression.resuming import Checkpoint
 from ffmerge_core.errors import Cancelled, DataError, Interrupted, ProofError
 from ffmerge_core.plan import Curve, CurvePoint, Recovery, Stopped
 from ffmerge_core.progress import Report
+from ffmerge_core.tasks.batch import IGNORED, Batch, eval_mode
 from ffmerge_core.tasks.outputs import divergence, logits_in, output_of
-from ffmerge_core.tasks.task import IGNORED, Batch, Task, eval_mode
+from ffmerge_core.tasks.task import Task
 
 WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0

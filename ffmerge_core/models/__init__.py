@@ -1,1 +1,1 @@
-"""What a model is: families, FF sublayers, proof, structure, loading."""
+"""What a model is: families, FF sublayers, proof, structure."""

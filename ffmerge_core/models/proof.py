@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ffmerge_core.errors import ProofError
 from ffmerge_core.models.families import ACTIVATIONS
-from ffmerge_core.models.quantised import refuse_int8
+from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,
     names_by_role,
@@ -23,7 +23,7 @@ from ffmerge_core.models.structure import (
     weights_by_role,
 )
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 # Relative to the output's norm. Rounding differs between a fused and a plain product by
 # about 1e-6 in float32 and 1e-2 in bfloat16; a wrong matrix is off by about 1.

@@ -103,7 +103,7 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 def is_int8(tensor: Tensor) -> bool:
-    """Whether it is a quantised weight (`models.quantised`)."""
+    """Whether it is a quantised weight (`models.int8`)."""
     return hasattr(tensor, "qdata")
 
 

@@ -19,11 +19,10 @@ from ffmerge_core.analysis.features import Features, calibrate, similarity_matri
 from ffmerge_core.compression.cost import versions
 from ffmerge_core.compression.footprint import footprint
 from ffmerge_core.compression.merging import apply
-from ffmerge_core.compression.quantising import quantize
+from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
 from ffmerge_core.compression.search import search_windows
 from ffmerge_core.errors import StorageError
-from ffmerge_core.models.loading import load
 from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.folders import data_folder, reason, write_atomically
@@ -40,8 +39,9 @@ from ffmerge_core.reproduction.experiments import (
     quantised,
     to_remove,
 )
+from ffmerge_core.sources.loading import load
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation
-from ffmerge_core.tasks.task import Split
 
 Json = dict[str, Any]
 

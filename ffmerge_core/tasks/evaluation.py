@@ -19,7 +19,7 @@ from ffmerge_core.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from ffmerge_core.tasks.task import Split
+    from ffmerge_core.tasks.batch import Split
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]

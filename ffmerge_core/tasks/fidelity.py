@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.batch import Batch, Split, eval_mode
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
 from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
-from ffmerge_core.tasks.task import Batch, Split, Task, eval_mode
+from ffmerge_core.tasks.task import Task
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.batch import Batch, Split, batches, endless, eval_mode
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in
-from ffmerge_core.tasks.task import Batch, Split, batches, endless, eval_mode
 
 BATCH_SIZE = 256
 

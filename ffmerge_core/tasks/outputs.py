@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ffmerge_core.errors import DataError, FFMergeError
-from ffmerge_core.tasks.task import IGNORED, Batch
+from ffmerge_core.tasks.batch import IGNORED, Batch
 
 
 def output_of(model: nn.Module, batch: Batch, data: str) -> object:

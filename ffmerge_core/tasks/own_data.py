@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 
 MIN_EXAMPLES = 10
 MAX_TEXT_BYTES = 200_000_000

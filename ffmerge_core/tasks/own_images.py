@@ -17,9 +17,9 @@ from torch import Tensor
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.archives import Files, open_files
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
 from ffmerge_core.tasks.own_data import MIN_EXAMPLES
-from ffmerge_core.tasks.task import Split
 
 MAX_PIXELS = 80_000_000  # below Pillow's own bound, past which it only warns
 MAX_TASK_BYTES = 6_400_000_000  # over 10,000 RGB images of 224×224

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, endless, eval_mode
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
-from ffmerge_core.tasks.task import IGNORED, Batch, Split, batches, endless, eval_mode
 
 if TYPE_CHECKING:
     from ffmerge_core.tasks.evaluation import Floats

@@ -1,1 +1,1 @@
-"""What the pages share: jobs, the state of a tab, and small pieces of interface."""
+"""Rooms of the pages: what all share (`state`, `pieces`), and one for each page."""

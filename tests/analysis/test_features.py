@@ -7,7 +7,7 @@ import ffmerge_core as fm
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.models.structure import weights_by_role
 from ffmerge_core.plan import DropFF
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 from tests.conftest import timm_vit
 
 

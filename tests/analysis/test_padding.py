@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import ffmerge_core as fm
 from ffmerge_core.analysis.features import Features
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 from tests.models.tiny import VOCABULARY, gpt2, marian, opt
 
 LENGTHS = (7, 3, 5)

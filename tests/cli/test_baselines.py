@@ -13,7 +13,7 @@ from ffmerge_core.cli.baselines import Wanted
 from ffmerge_core.compression import running
 from ffmerge_core.plan import MergePlan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.kinds import KINDS
-from ffmerge_core.reporting.baselines import CONTROL
+from ffmerge_core.reporting.baseline_runs import CONTROL
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import Call
 from tests.conftest import determined, transformers_vit

@@ -15,9 +15,9 @@ import ffmerge_core as fm
 from ffmerge_core import demos
 from ffmerge_core.analysis import features
 from ffmerge_core.cli import options
-from ffmerge_core.models import checkpoint
 from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import RunStore
+from ffmerge_core.storage import checkpoint
 from tests.cli.conftest import ROOT, Call
 from tests.conftest import determined
 

@@ -13,7 +13,7 @@ import ffmerge_core as fm
 from ffmerge_core import demos
 from ffmerge_core.compression.cost import latencies, measured
 from ffmerge_core.errors import Cancelled
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 
 class Counted(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 import ffmerge_core as fm
 from ffmerge_core.compression.footprint import footprint
-from ffmerge_core.tasks.task import eval_mode
+from ffmerge_core.tasks.batch import eval_mode
 
 
 def largest(model: fm.LoadedModel) -> int:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 import ffmerge_core as fm
 from ffmerge_core.errors import PlanError, SourceError
-from ffmerge_core.models import quantised
+from ffmerge_core.models import int8
 from ffmerge_core.models.structure import fingerprint
-from tests.compression.test_quantising import matrices, opened, planned
-from tests.models import test_checkpoint
+from tests.compression.test_quantization import matrices, opened, planned
 from tests.models.tiny import MODELS, logits
+from tests.storage import test_checkpoint
 
 
 def llm_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
@@ -74,7 +74,7 @@ def test_without_bitsandbytes_it_says_what_to_install(
 ) -> None:
     merged = planned(test_checkpoint.original("ViT", tmp_path), "merge")
     folder = fm.save(fm.quantize(merged, "llm.int8"), tmp_path / "small").folder
-    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    monkeypatch.setattr(int8, "find_spec", lambda name: None)
     with pytest.raises(PlanError, match=r"pip install bitsandbytes\. Or take int8"):
         fm.quantize(model, "llm.int8")
     with pytest.raises(SourceError, match="pip install bitsandbytes"):

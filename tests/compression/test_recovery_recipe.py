@@ -9,11 +9,11 @@ import pytest
 import ffmerge_core as fm
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, Interrupted, PlanError
-from ffmerge_core.models import quantised
-from ffmerge_core.models.record import recovery_in
+from ffmerge_core.models import int8
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.plan import Curve, Recovery
 from ffmerge_core.progress import Report
+from ffmerge_core.storage.record import recovery_in
 from tests.conftest import determined, noise_task, timm_vit
 from tests.tasks import texts
 
@@ -102,7 +102,7 @@ def test_what_the_rounding_needs_is_asked_for_before_the_recovery(
     def listen(step: int, total: int, message: str, values: object = None) -> None:
         assert not message.startswith("Recovering")
 
-    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    monkeypatch.setattr(int8, "find_spec", lambda name: None)
     with pytest.raises(PlanError, match="pip install bitsandbytes"):
         fm.run(replace(recipe(model), quantize="llm.int8"), listen, model=model)
 

@@ -24,8 +24,8 @@ from ffmerge_core.demos.gpt2_code.data import (
 from ffmerge_core.demos.gpt2_code.model import CONTEXT, FOLDER, VOCABULARY, load
 from ffmerge_core.demos.gpt2_code.muon import orthogonalised
 from ffmerge_core.demos.gpt2_code.training import Training, learning_rate
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.language_modeling import LanguageModeling
-from ffmerge_core.tasks.task import Split
 
 
 @pytest.fixture(scope="module")

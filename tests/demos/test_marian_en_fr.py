@@ -24,7 +24,7 @@ from ffmerge_core.demos.marian_en_fr.model import (
 )
 from ffmerge_core.demos.marian_en_fr.values import Values, names, split_of
 from ffmerge_core.tasks import translation
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.translation import Translation
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

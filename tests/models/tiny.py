@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from ffmerge_core.models.families import family_of
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 from tests.conftest import randomise, timm_vit, transformers_vit
 
 VOCABULARY, LONGEST = 40, 16

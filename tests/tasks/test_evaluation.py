@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation, Interval, Measure
-from ffmerge_core.tasks.task import Split
 
 
 def scored(

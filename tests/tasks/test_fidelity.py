@@ -13,8 +13,9 @@ from torch.distributions import Categorical, kl_divergence
 
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError
+from ffmerge_core.tasks.batch import Batch
 from ffmerge_core.tasks.fidelity import Fidelity
-from ffmerge_core.tasks.task import Batch, Task
+from ffmerge_core.tasks.task import Task
 from tests.conftest import noise_task, timm_vit, transformers_vit
 from tests.models.tiny import timm_encoder, vit_encoder
 from tests.tasks.test_translation import pairs_task

@@ -10,8 +10,8 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
 from ffmerge_core.errors import Cancelled, DataError
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
-from ffmerge_core.tasks.task import Split
 
 CLASSES = ("low", "middle", "high")
 

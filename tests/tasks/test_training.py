@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.tasks.batch import IGNORED
 from ffmerge_core.tasks.fidelity import Fidelity
-from ffmerge_core.tasks.task import IGNORED, Task
+from ffmerge_core.tasks.task import Task
 from ffmerge_core.tasks.translation import Translation
 from tests.conftest import noise_task, timm_vit
 from tests.models import tiny

@@ -15,8 +15,8 @@ from transformers import MarianMTModel
 from ffmerge_core import demos
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.tasks import translation
+from ffmerge_core.tasks.batch import Batch
 from ffmerge_core.tasks.evaluation import Evaluation
-from ffmerge_core.tasks.task import Batch
 from ffmerge_core.tasks.translation import Translation
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer, marian, set_nan
 

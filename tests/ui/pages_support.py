@@ -6,14 +6,14 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from pages._ui.compare_table import table_key
-from pages._ui.picking import draft_key
-from pages._ui.shared import (
+from pages._ui.compare.table import table_key
+from pages._ui.similarity.picking import draft_key
+from pages._ui.state.shared import (
     WORKSPACE_PARAMETER,
     job_registry,
     run_store,
 )
-from pages._ui.workspace_state import stack_of
+from pages._ui.state.workspace_state import stack_of
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo:vit-digits"

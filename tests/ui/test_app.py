@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from pages._ui.shared import WORKSPACE_PARAMETER, job_registry, workspace_store
+from pages._ui.state.shared import WORKSPACE_PARAMETER, job_registry, workspace_store
 
 APP = Path(__file__).parent / "apps" / "app.py"
 

@@ -14,7 +14,7 @@ from ffmerge_core.compression import running
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.plan import MergePlan, Recipe, Recovery
 from ffmerge_core.reporting.recording import record
-from pages._ui.shared import job_registry, run_store
+from pages._ui.state.shared import job_registry, run_store
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import DEMO, go, id_of, open_app, press, selected, sentences
 

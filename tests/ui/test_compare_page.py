@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.plan import MergePlan, Recipe
-from pages._ui.shared import (
+from pages._ui.state.shared import (
     history,
     run_store,
     workspace_store,

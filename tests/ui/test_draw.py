@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pages._ui.draw import SIDE, decode_drawing
+from pages._ui.merge.draw import SIDE, decode_drawing
 
 
 def test_pixels_come_in_rows_from_the_top() -> None:

@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 import ffmerge_core as fm
 from ffmerge_core.errors import SourceError
 from ffmerge_core.plan import DropFF, DropLayers, MergePlan, Plan, Recipe
-from pages._ui import widgets
-from pages._ui.export import why_not_portable
-from pages._ui.shared import run_store
+from pages._ui.merge.export import why_not_portable
+from pages._ui.pieces import widgets
+from pages._ui.state.shared import run_store
 from tests.ui.pages_support import (
     DEMO,
     add_group,

@@ -10,8 +10,8 @@ import pytest
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.progress import Report
-from pages._ui import jobs
-from pages._ui.jobs import Job, JobRegistry
+from pages._ui.state import jobs
+from pages._ui.state.jobs import Job, JobRegistry
 
 SOON = 10.0
 

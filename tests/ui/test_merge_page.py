@@ -9,15 +9,15 @@ import pytest
 from ffmerge_core.errors import StorageError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.runs import RunStore
-from ffmerge_core.tasks.task import Batch
-from pages._ui.shared import (
+from ffmerge_core.tasks.batch import Batch
+from pages._ui.state.shared import (
     history,
     job_registry,
     run_store,
     shelf,
     workspace_store,
 )
-from pages._ui.subject import Opened, demo_subject
+from pages._ui.state.subject import Opened, demo_subject
 from tests.ui.pages_support import (
     DEMO,
     add_group,
@@ -173,7 +173,7 @@ def test_a_cancelled_step_stops_at_its_next_batch_and_changes_nothing(
 def test_a_drawn_digit_is_read_by_both_models() -> None:
     import numpy as np
 
-    from pages._ui.draw import SIDE
+    from pages._ui.merge.draw import SIDE
 
     tab = with_run()
     drawing = np.zeros((SIDE, SIDE), dtype=int)

@@ -8,10 +8,10 @@ from streamlit.testing.v1 import AppTest
 
 import ffmerge_core as fm
 from ffmerge_core.plan import MergePlan, Recipe
-from pages._ui.examples import marked
-from pages._ui.export import _zipped
-from pages._ui.shared import run_store, workspace_store
-from pages._ui.subject import Opened, demo_subject
+from pages._ui.merge.examples import marked
+from pages._ui.merge.export import _zipped
+from pages._ui.state.shared import run_store, workspace_store
+from pages._ui.state.subject import Opened, demo_subject
 from tests.ui.pages_support import DEMO, go, id_of, open_app, press, sentences
 
 GPT2, MARIAN = "demo:gpt2-code", "demo:marian-en-fr"

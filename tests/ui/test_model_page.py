@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pages._ui.shared import (
+from pages._ui.state.shared import (
     shelf,
     workspace_store,
 )
-from pages._ui.subject import Opened, demo_subject
+from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import (
     DEMO,
@@ -110,7 +110,8 @@ def test_a_folder_that_was_overwritten_is_read_again(tmp_path: Path) -> None:
 
 def test_no_demo_needs_torch_to_be_shown() -> None:
     code = (
-        "import sys; from streamlit.testing.v1 import AppTest; import pages._ui.shared as shared;"
+        "import sys; from streamlit.testing.v1 import AppTest;"
+        "import pages._ui.state.shared as shared;"
         "shared.warm_up = lambda source: None;"
         "tab = AppTest.from_file('app.py', default_timeout=60).run();"
         "assert len(tab.metric) == 4, tab;"

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.plan import MergePlan, Recipe
-from pages._ui.shared import shelf, workspace_store
-from pages._ui.subject import Opened, demo_subject
+from pages._ui.state.shared import shelf, workspace_store
+from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import (
     DEMO,

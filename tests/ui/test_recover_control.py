@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery
-from pages._ui.results import what_it_saves
-from pages._ui.shared import run_store
+from pages._ui.pieces.results import what_it_saves
+from pages._ui.state.shared import run_store
 from tests.ui.pages_support import DEMO, go, metrics, press, sentences, with_run
 from tests.ui.test_recover_page import ORIGINAL, curve_of, set_up
 

@@ -12,8 +12,8 @@ import pytest
 from ffmerge_core.compression import training
 from ffmerge_core.plan import Recipe, Recovery
 from ffmerge_core.progress import silent
-from pages._ui.recover_live import MOST, StepLosses
-from pages._ui.shared import history, job_registry, run_store, workspace_store
+from pages._ui.recover.live import MOST, StepLosses
+from pages._ui.state.shared import history, job_registry, run_store, workspace_store
 from tests.ui.pages_support import DEMO, go, id_of, open_app, sentences, with_run
 from tests.ui.test_recover_page import kill_one, set_up
 

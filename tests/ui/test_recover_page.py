@@ -20,8 +20,8 @@ from ffmerge_core.compression import training
 from ffmerge_core.errors import Cancelled
 from ffmerge_core.plan import Curve, Recipe, Recovery
 from ffmerge_core.reporting.run import Run
-from pages._ui.shared import history, job_registry, run_store, shelf
-from pages._ui.shelf import Shelf
+from pages._ui.state.shared import history, job_registry, run_store, shelf
+from pages._ui.state.shelf import Shelf
 from tests.ui.pages_support import (
     DEMO,
     ROOT,

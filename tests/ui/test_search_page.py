@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 import ffmerge_core as fm
 from ffmerge_core.analysis.clustering import cluster
 from ffmerge_core.compression import search
-from pages._ui.search_shelf import searches
-from pages._ui.shared import job_registry, workspace_store
-from pages._ui.workspace import Workspace
+from pages._ui.search.found import searches
+from pages._ui.state.shared import job_registry, workspace_store
+from pages._ui.state.workspace import Workspace
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import add_group, go, id_of, open_app, press, sentences
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages._ui.picking import boxed, toggled
+from pages._ui.similarity.picking import boxed, toggled
 from tests.conftest import transformers_vit
 from tests.ui.pages_support import (
     add_group,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ffmerge_core.errors import StorageError
-from pages._ui.uploads import keep, safe_name
+from pages._ui.state.uploads import keep, safe_name
 
 
 @pytest.mark.parametrize(

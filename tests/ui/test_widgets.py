@@ -8,7 +8,7 @@ import math
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages._ui.widgets import count, duration, megabytes, percent, score_text, with_interval
+from pages._ui.pieces.widgets import count, duration, megabytes, percent, score_text, with_interval
 
 
 def test_formats() -> None:
@@ -56,7 +56,7 @@ def guarded_page() -> None:
     import streamlit as st
 
     from ffmerge_core.errors import Cancelled, DataError
-    from pages._ui.widgets import guarded
+    from pages._ui.pieces.widgets import guarded
 
     st.session_state.setdefault("runs", 0)
     st.session_state.runs += 1

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ffmerge_core.errors import PlanError
-from pages._ui import workspace as workspace_module
-from pages._ui.workspace import Workspace, WorkspaceStore
-from pages._ui.workspace_state import HISTORY, Picked, State
+from pages._ui.state import workspace as workspace_module
+from pages._ui.state.workspace import Workspace, WorkspaceStore
+from pages._ui.state.workspace_state import HISTORY, Picked, State
 from tests.ui.workspaces import DEMO, EARLY, ELSEWHERE, LATE, SUBLAYERS
 
 ID = "0123456789abcdef0123456789abcdef"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pages._ui.subject import Opened
-from pages._ui.workspace import Workspace, WorkspaceStore
-from pages._ui.workspace_state import KEPT, Picked, Settings
+from pages._ui.state.subject import Opened
+from pages._ui.state.workspace import Workspace, WorkspaceStore
+from pages._ui.state.workspace_state import KEPT, Picked, Settings
 from tests.ui.workspaces import DEMO, EARLY, ELSEWHERE, LATE, SUBLAYERS
 
 

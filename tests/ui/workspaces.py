@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ffmerge_core.models.sublayers import FFSublayer, Slot
-from pages._ui.subject import Opened
+from pages._ui.state.subject import Opened
 
 SUBLAYERS = [
     FFSublayer(

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 
 END_OF_TEXT, END_ID = "<|endoftext|>", 0
 TRAIN_SHARE, VALIDATION_SHARE = 0.90, 0.05

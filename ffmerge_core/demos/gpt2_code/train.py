@@ -29,7 +29,7 @@ from ffmerge_core.demos.files import TOKENIZER, read_tokenizer
 from ffmerge_core.demos.gpt2_code.data import END_OF_TEXT, encode, of_split
 from ffmerge_core.demos.gpt2_code.model import CONTEXT, FOLDER, VOCABULARY, build, code_task
 from ffmerge_core.demos.gpt2_code.training import Training, export, replace, training_options
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 
 STEPS = 1200
 DECAY = 200  # steps, the last ones, over which the learning rate falls to zero

@@ -14,7 +14,7 @@ from typing import overload
 
 from ffmerge_core.demos.marian_en_fr.clauses import CLAUSES, TEXTS
 from ffmerge_core.demos.marian_en_fr.values import Both, Values
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 
 SIZES: dict[Split, int] = {"train": 60_000, "validation": 1_000, "test": 1_000}
 

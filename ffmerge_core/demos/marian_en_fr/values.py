@@ -22,7 +22,7 @@ from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 from num2words import num2words  # type: ignore[import-untyped]
 
-from ffmerge_core.tasks.task import Split
+from ffmerge_core.tasks.batch import Split
 
 TRAIN_SHARE, VALIDATION_SHARE = 0.90, 0.05
 Both = tuple[str, str]  # English, French

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
-from ffmerge_core.tasks.task import Split
 
 SIDE = 8
 N_TEST = 540

@@ -30,8 +30,8 @@ from ffmerge_core.demos.files import WEIGHTS
 from ffmerge_core.demos.vit_digits.data import digits_task
 from ffmerge_core.demos.vit_digits.model import FOLDER, build
 from ffmerge_core.reporting.folders import write_atomically
+from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.image_classification import ImageClassification
-from ffmerge_core.tasks.task import Split
 
 EPOCHS = 100
 SEED = 0

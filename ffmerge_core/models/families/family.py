@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 Kind = Literal["image-classification", "language-modeling", "translation"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ffmerge_core.models.families.declare import declare, depth
 from ffmerge_core.models.families.family import Family
 from ffmerge_core.models.sublayers import FFSublayer, Slot
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 _SENTENCES, _TOKENS = 4, 8
 

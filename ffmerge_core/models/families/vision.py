@@ -11,7 +11,7 @@ from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.models.families.declare import declare, depth, submodule
 from ffmerge_core.models.families.family import Family
 from ffmerge_core.models.sublayers import FFSublayer, Slot
-from ffmerge_core.tasks.task import Batch
+from ffmerge_core.tasks.batch import Batch
 
 
 def _find_timm_vit(model: nn.Module) -> tuple[FFSublayer, ...]:

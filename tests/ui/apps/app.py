@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages._ui.shared import current_workspace
+from pages._ui.state.shared import current_workspace
 
 current_workspace()
 st.navigation(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages._ui.draw import draw_digit
+from pages._ui.merge.draw import draw_digit
 
 st.title("Draw")
 drawing = draw_digit("digit")

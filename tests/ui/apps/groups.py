@@ -3,8 +3,8 @@
 import streamlit as st
 
 from ffmerge_core.models.sublayers import FFSublayer, Slot
-from pages._ui.shared import current_workspace
-from pages._ui.widgets import Download, download_row, empty_state, guarded
+from pages._ui.pieces.widgets import Download, download_row, empty_state, guarded
+from pages._ui.state.shared import current_workspace
 
 SUBLAYERS = [
     FFSublayer(f"encoder.{i}", f"attn.{i}", Slot(f"in.{i}"), Slot(f"out.{i}"), 64, 256, "gelu", 9)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.progress import Report
-from pages._ui.job_panel import job_panel, latest_job, start_job
+from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 
 
 def slow(report: Report) -> str:

@@ -1,0 +1,93 @@
+"""Kinds: what there are several of (methods, tasks, metrics, families, …), one record each.
+
+A record says all that anyone asks of its kind: pages, command line, search, figures and docs
+read it, and none of them lists kinds by itself. The order of the records is the order
+everywhere. Pure: reading records imports no model library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from ffmerge_core.errors import FFMergeError
+
+# A function, or "package.module:function" where importing it costs something.
+Work: TypeAlias = Callable[..., Any] | str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What every record says.
+
+    name: as recipes, options and tables write it. label: for reading, such as "Permute".
+    help: one sentence. source: the paper or project that it is from, if there is one.
+    """
+
+    name: str
+    label: str
+    help: str
+    source: str = ""
+
+
+K = TypeVar("K", bound=Kind)
+
+
+class Kinds(Mapping[str, K], Generic[K]):
+    """Records by name, in their order.
+
+    what: what a record describes, for errors. error: the class of those.
+    """
+
+    def __init__(self, what: str, error: type[FFMergeError], records: Iterable[K] = ()) -> None:
+        self.what, self._error = what, error
+        self._records: dict[str, K] = {}
+        for record in records:
+            self.register(record)
+
+    def __getitem__(self, name: str) -> K:
+        return self._records[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def of(self, name: str) -> K:
+        """The record of a name; an error that lists the known ones if there is none."""
+        if name not in self._records:
+            raise self._error(
+                f"{self.what} is {name!r}; it must be one of {', '.join(self._records)}."
+            )
+        return self._records[name]
+
+    def register(self, record: K) -> K:
+        """Add a record at the end. Raises this kind's error if its name is taken."""
+        if record.name in self._records:
+            raise self._error(f"There is a {self.what} called {record.name!r} already.")
+        self._records[record.name] = record
+        return record
+
+    @contextmanager
+    def registered(self, *records: K) -> Iterator[None]:
+        """These records too, while the block runs."""
+        for record in records:
+            self.register(record)
+        try:
+            yield
+        finally:
+            for record in records:
+                del self._records[record.name]
+
+
+def resolve(work: Work) -> Callable[..., Any]:
+    """The function that a record names, imported when it is needed first."""
+    if not isinstance(work, str):
+        return work
+    module, _, name = work.partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function

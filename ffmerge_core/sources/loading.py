@@ -1,0 +1,134 @@
+"""Opening a model: a demo, a folder saved by us, transformers or timm, or a module in memory.
+
+Weights are read from safetensors only, never from a pickle; no code from a folder runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ffmerge_core import demos
+from ffmerge_core.errors import DataError
+from ffmerge_core.models.families import family_of
+from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.proof import prove
+from ffmerge_core.models.structure import fingerprint
+from ffmerge_core.progress import Report, silent
+from ffmerge_core.sources.data import DIGITS, choose_task, data_name
+from ffmerge_core.storage.checkpoint import open_saved
+from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
+from ffmerge_core.storage.record import Record, read_record
+from ffmerge_core.tasks.task import Task
+
+_STEPS = 4
+
+
+def load(
+    source: str | Path | nn.Module,
+    task: Task | str | Path | None = None,
+    report: Report = silent,
+    *,
+    fidelity: bool = False,
+) -> LoadedModel:
+    """Open and prove a model.
+
+    source: "demo:vit-digits"; a folder written by `save`, transformers' `save_pretrained` or
+        timm's `save_for_hf` with safetensors; or a module of a known family, used as it is
+        (its mode and weights are not touched).
+    task: what to measure it on: your own `Task`; "digits", the built-in images fitted to the
+        model's input; or a path: a text file for a language model, source<TAB>target lines for
+        a translator, a folder or zip of images by class for a classifier. A demo brings its own.
+    fidelity: measure how near a merged model stays to this one, on the task's inputs.
+    Raises `SourceError` (absent, damaged, refused), `UnsupportedModelError` (a subclass),
+    `ProofError`, `DataError` (the task does not suit).
+    """
+    report(0, _STEPS, "Reading the weights")
+    opened, own_task, record = _open(source)
+    module = opened.module
+    if record is not None and fidelity:
+        raise DataError(
+            f"{source} holds a merged model, and fidelity is measured against the original. Open "
+            f"the original ({record.source}) with fidelity=True and apply the same plan."
+        )
+    if not isinstance(source, nn.Module):
+        module.eval()
+    report(1, _STEPS, "Finding the FF sublayers")
+    family = family_of(module)
+    sublayers = family.find(module) if opened.sublayers is None else opened.sublayers
+    report(2, _STEPS, "Proving the FF sublayers")
+    quantized = record.quantize if record else None
+    if quantized is None:
+        # int8 weights are never merged again, which is what the proof is for.
+        prove(module, sublayers, family.example(module))
+    report(3, _STEPS, "Fitting the data")
+    if task is None and record is not None:
+        task = _recorded_data(record)
+    loaded = LoadedModel(
+        model=module,
+        task=own_task,
+        sublayers=sublayers,
+        family=family,
+        source=_name(source),
+        revision=fingerprint(module),
+        plan=record.plan if record else None,
+        tokenizer=opened.tokenizer,
+        data=data_name(task),
+        settings=opened.settings,
+        quantized=quantized,
+    )
+    loaded = replace(loaded, task=choose_task(loaded, task, fidelity=fidelity, report=report))
+    report(_STEPS, _STEPS, "Ready")
+    return loaded
+
+
+def _open(source: str | Path | nn.Module) -> tuple[RawModel, Task | None, Record | None]:
+    """The model, the task that its source brings, and what `save` recorded, if it did."""
+    if isinstance(source, nn.Module):
+        return RawModel(source), None, None
+    if str(source).startswith(demos.PREFIX):
+        module, task = demos.load(str(source))
+        tokenizer = getattr(task, "tokenizer", None)
+        return RawModel(module, tokenizer, _demo_settings(str(source), task)), task, None
+    folder = resolved(source)
+    record = read_record(folder)
+    if record is None:
+        return open_folder(folder), None, None
+    known = record.source.removeprefix(demos.PREFIX) in demos.names()
+    own_task = demos.load(record.source)[1] if known else None
+    return open_saved(folder, record), own_task, record
+
+
+def _name(source: str | Path | nn.Module) -> str:
+    if isinstance(source, nn.Module):
+        return f"module:{type(source).__name__}"
+    return str(source) if str(source).startswith(demos.PREFIX) else str(resolved(source))
+
+
+def _demo_settings(name: str, task: Any) -> Mapping[str, Mapping[str, Any]]:
+    """What timm needs to build the demo again; transformers' demos say it themselves."""
+    package = import_module(f"{demos.__name__}.{demos.package(name)}.model")
+    config = getattr(package, "TIMM_CONFIG", None)
+    if config is None:
+        return {}
+    inputs = {"input_size": task.shape, "mean": task.mean, "std": task.std}
+    return {
+        CONFIG: {
+            **config,
+            "num_classes": len(task.classes),
+            "label_names": list(task.classes),
+            "pretrained_cfg": {**inputs, "num_classes": len(task.classes)},
+        }
+    }
+
+
+def _recorded_data(record: Record) -> str | None:
+    """The data that was named when the model was saved, if it is still there."""
+    if record.data is None or record.data == DIGITS or Path(record.data).exists():
+        return record.data
+    return None

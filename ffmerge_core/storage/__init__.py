@@ -1,0 +1,1 @@
+"""How a model is kept: the folders of transformers and timm read, our own written."""

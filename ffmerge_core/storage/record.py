@@ -1,0 +1,87 @@
+"""ffmerge.json: what stands beside the weights of a model that was saved here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ffmerge_core.errors import SourceError
+from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
+from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.storage.folders import read_json
+
+Layout = Literal["compact", "portable"]
+
+RECORD = "ffmerge.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was done to which model.
+
+    source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
+    once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
+    """
+
+    layout: Layout
+    plan: Plan | None
+    source: str
+    revision: str
+    data: str | None
+    n_parameters: int
+    recipe: Recipe | None
+    versions: Mapping[str, str]
+    quantize: Quantization | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            **asdict(self),
+            "plan": self.plan.to_dict() if self.plan else None,
+            "recipe": self.recipe.to_dict() if self.recipe else None,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """Inverse of `to_dict`. Raises ValueError, TypeError or KeyError for anything else."""
+        values = dict(data)
+        if (found := values.pop("format")) != _FORMAT:
+            raise ValueError(f"format {found!r} was found, and this version reads {_FORMAT}")
+        if values["layout"] not in get_args(Layout):
+            raise ValueError(f"the layout {values['layout']!r} is not known")
+        if values.get("quantize") not in (None, *get_args(Quantization)):
+            raise ValueError(f"weights kept as {values['quantize']!r} are not known")
+        if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
+            raise TypeError("the source or the number of parameters is of another type")
+        values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
+        values["recipe"] = Recipe.from_dict(values["recipe"]) if values["recipe"] else None
+        return cls(**values)
+
+
+def recovery_in(settings: Mapping[str, Mapping[str, Any]]) -> Recovery | None:
+    """The fine-tune that a saved model had, as its record says; settings: a `LoadedModel`'s."""
+    recipe = (settings.get(RECORD) or {}).get("recipe") or {}
+    recovery = recipe.get("recovery")
+    return Recovery.from_dict(recovery) if recovery else None
+
+
+def read_record(folder: Path) -> Record | None:
+    """What `save` wrote into a folder; None for a folder of another's.
+
+    Raises `SourceError` for a damaged record.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        return Record.from_dict(read_json(path))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise SourceError(
+            f"{path} is damaged or edited ({problem}). Save the model again."
+        ) from None

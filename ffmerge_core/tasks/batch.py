@@ -1,0 +1,85 @@
+"""Batches, splits and modes: what every task is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Split = Literal["train", "validation", "test"]
+Item = TypeVar("Item")
+
+# A target that no loss counts, as torch and transformers have it.
+IGNORED = -100
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One forward pass's inputs.
+
+    args, kwargs: what the module is called with.
+    masks: per stack, (batch, tokens) bool, True where a token is real; a stack that is
+        absent has no padding. Padding never enters a feature, a loss or a score.
+    targets: for training, (batch,) or (batch, tokens) int64, the class or token that the
+        logits there should name; IGNORED where there is none.
+    """
+
+    args: tuple[Tensor, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    targets: Tensor | None = None
+
+    def run(self, model: nn.Module) -> Any:
+        return model(*self.args, **self.kwargs)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+
+        def moved(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: _to(value, device) for name, value in values.items()}
+
+        return Batch(
+            tuple(_to(value, device) for value in self.args),
+            moved(self.kwargs),
+            moved(self.masks),
+            _to(self.targets, device),
+        )
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last perhaps shorter."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def endless(n: int, seed: int) -> Iterator[int]:
+    """0 to n − 1 in a drawn order, then in another, without end; nothing if n is 0."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    while n:
+        yield from torch.randperm(n, generator=generator).tolist()
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module is left in the mode it came in."""
+    # Module by module, since a caller may keep some of them frozen in evaluation mode.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    return value.to(device) if hasattr(value, "to") else value

@@ -1,0 +1,35 @@
+"""How the neurons of a merge were matched, pair by pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ffmerge_core.reporting.figures import alignment_bars, matching_figure
+from ffmerge_core.reporting.runs import Run
+
+if TYPE_CHECKING:
+    import ffmerge_core as fm
+
+
+@st.fragment
+def alignment(run: Run, result: fm.RunResult | None) -> None:
+    """How well neurons were matched, pair by pair, and the matching as a picture."""
+    pairs = (run.result or {}).get("pairs") or []
+    if not pairs:
+        st.caption("This method does not align neurons, so there is no matching to show.")
+        return
+    st.subheader("How the neurons were matched")
+    st.plotly_chart(alignment_bars(pairs), key="alignment", config={"displaylogo": False})
+    if result is None or result.feats is None:
+        return
+    labels = {f"{pair['sublayer']} → {pair['anchor']}": pair for pair in pairs}
+    chosen = labels[st.selectbox("Neurons of", list(labels), key="pair") or next(iter(labels))]
+    names = chosen["anchor"], chosen["sublayer"]
+    figure = matching_figure(
+        result.feats.correlation(*names).numpy(),
+        result.feats.match(*names).permutation.numpy(),
+        names,
+    )
+    st.plotly_chart(figure, key="matching", config={"displaylogo": False})

@@ -1,0 +1,230 @@
+"""Choosing what is open: a demo, a folder, other data, or what a recipe names."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from ffmerge_core import demos
+from ffmerge_core.errors import DataError, PlanError
+from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
+from ffmerge_core.reporting.recoveries import recovery_in_words
+from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
+from pages._ui.pieces.opened import open_model
+from pages._ui.pieces.widgets import count, guarded, next_step
+from pages._ui.state.shared import current_workspace, shelf
+from pages._ui.state.subject import Opened, Subject
+from pages._ui.state.uploads import keep
+
+KINDS = {
+    "image-classification": "Image classification",
+    "language-modeling": "Language modelling",
+    "translation": "Translation",
+}
+FORMATS = {
+    "image-classification": "A zip or a folder with a folder of images for each class, named as "
+    "the model names its classes or by their numbers.",
+    "language-modeling": "A text file in UTF-8, whatever its ending: prose, code, notes. What "
+    "stands between blank lines is a document.",
+    "translation": "A text file in UTF-8 with a pair of sentences a line: source, tab, target.",
+}
+FIDELITY = "Compare with the original only (fidelity; needs no labels)"
+FIDELITY_HELP = (
+    "Scores how often a merged model decides as the original does, and how far its probabilities "
+    "move, on the inputs alone."
+)
+DIGITS, SAVED, OWN = "digits", "saved", "own"
+MEASURED_ON = {
+    DIGITS: "The built-in digits (image models)",
+    SAVED: "What it was saved with",
+    OWN: "Your own data",
+}
+
+
+def demo_row(opened: Opened) -> None:
+    """The demos side by side, the one that is open marked; from their cards alone."""
+    names = demos.names()
+    for column, name in zip(st.columns(len(names)), names, strict=True):
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
+            _demo(Opened(demos.PREFIX + name), opened)
+
+
+def _demo(demo: Opened, opened: Opened) -> None:
+    card = demos.card(demo.source)
+    st.markdown(
+        f"**{card.title}**  \n:small[{KINDS[card.kind]}, measured by {card.metric}]  \n"
+        f":small[{count(card.n_parameters)} parameters, {len(card.sublayers)} FF sublayers]"
+    )
+    is_open = opened.source == demo.source
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if is_open:
+            st.badge("Open", icon=":material/check:", color="green")
+        if opened != demo:
+            st.button(
+                "Back to its own data" if is_open else "Open",
+                key=f"open-{card.name}",
+                on_click=open_model,
+                args=(demo,),
+                help="What you picked is kept."
+                if is_open
+                else "What you picked on the model that is open now is kept with it.",
+            )
+
+
+def open_something_else(subject: Subject) -> None:
+    """The user's own data, model folders and recipes; what is being opened, and how it ended."""
+    with st.expander("Your own data, another model, or a recipe", icon=":material/folder_open:"):
+        data, folder, recipe = st.tabs(["Your own data", "Another model", "A recipe"])
+        with data, guarded():
+            _own_data(subject)
+        with folder, guarded():
+            _folder()
+        with recipe, guarded():
+            _recipe()
+    _opening(subject)
+
+
+def _own_data(subject: Subject) -> None:
+    opened = subject.opened
+    # Named by what is open, so that they are empty again once it is another.
+    name = f"{opened.source}-{opened.data}-{opened.fidelity}"
+    upload, path = _data_inputs(name, FORMATS[subject.kind])
+    fidelity = st.toggle(
+        FIDELITY, value=opened.fidelity, key=f"fidelity-{name}", help=FIDELITY_HELP
+    )
+    with st.container(horizontal=True):
+        pressed = st.button("Measure on this", type="primary")
+        if not opened.source.startswith(demos.PREFIX):
+            if subject.kind == "image-classification" and opened.data != DIGITS:
+                st.button(
+                    "Use the built-in digits",
+                    on_click=open_model,
+                    args=(Opened(opened.source, DIGITS, opened.fidelity),),
+                )
+            if opened.data is not None:
+                st.button(
+                    "Back to what it was saved with",
+                    on_click=open_model,
+                    args=(Opened(opened.source),),
+                )
+    if pressed:
+        given = upload is not None or path
+        if not given and fidelity == opened.fidelity:
+            raise DataError("Upload a file or give a path first.")
+        data = _given(upload, path) if given else opened.data
+        _open(Opened(opened.source, data, fidelity))
+
+
+def _folder() -> None:
+    st.write(
+        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` (ViT "
+        "with or without a head, GPT-2, OPT, Marian) or by timm's `save_for_hf`. What you picked "
+        "on the model that is open now is kept with it."
+    )
+    folder = st.text_input("Folder on this computer", key="folder").strip()
+    measured_on = st.radio(
+        "Measured on", list(MEASURED_ON), key="measured_on", format_func=MEASURED_ON.__getitem__
+    )
+    given = _data_inputs("folder", " ".join(FORMATS.values())) if measured_on == OWN else None
+    fidelity = st.toggle(FIDELITY, key="folder-fidelity", help=FIDELITY_HELP)
+    if st.button("Open folder", type="primary", icon=":material/folder_open:"):
+        if not folder:
+            raise DataError("Give the folder that holds config.json and model.safetensors.")
+        own = DIGITS if measured_on == DIGITS else None
+        _open(Opened(folder, _given(*given) if given else own, fidelity))
+
+
+def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
+    st.caption(
+        f"{help} 80, 10 and 10% become the training, validation and test split, by content. An "
+        "upload is kept in the data folder, so that recipes find it again."
+    )
+    upload = st.file_uploader("Upload a file", key=f"{key}-upload")
+    path = st.text_input("Or a path on this computer", key=f"{key}-path").strip()
+    return upload, path
+
+
+def _given(upload: UploadedFile | None, path: str) -> str:
+    """The path of the data that was given by an upload or as a path."""
+    if upload is not None and path:
+        raise DataError("There is an upload and a path. Take one of them away.")
+    if upload is not None:
+        return str(keep(upload.name, upload.getvalue()))
+    if not path:
+        raise DataError("Upload a file or give a path first.")
+    return path
+
+
+def _open(wanted: Opened) -> None:
+    open_model(wanted, anew=True)
+    st.rerun()
+
+
+def _recipe() -> None:
+    st.write(
+        "A recipe that the Merge page, the command line or a stored run wrote. Its model and data "
+        "are opened, and its groups and choices are put on the Merge page."
+    )
+    upload = st.file_uploader("Upload a recipe (JSON)", type="json", key="recipe-upload")
+    text = st.text_area("Or paste it", key="recipe-text", height=120).strip()
+    if st.button("Open recipe", type="primary"):
+        if upload is None and not text:
+            raise DataError("Upload a recipe or paste one first.")
+        if upload is not None and text:
+            raise DataError("There is an upload and a pasted recipe. Take one of them away.")
+        _start(recipe_from_json(text if upload is None else upload.getvalue()))
+        st.rerun()
+
+
+def _start(recipe: Recipe) -> None:
+    workspace, models, plan = current_workspace(), shelf(), recipe.plan
+    if not isinstance(plan, MergePlan) or not plan.groups:
+        raise PlanError(
+            "This recipe's plan is no merge of groups, which is what the pages show. Carry it out "
+            "on the command line: ffmerge run."
+        )
+
+    def restore(opened: Opened) -> None:
+        subject = models.subject(opened)
+        assert subject is not None, "it was opened just now"
+        workspace.open(opened)
+        workspace.set_groups(plan.groups, subject.sublayers)
+        workspace.choose(
+            method=plan.method,
+            anchor=plan.anchor,
+            tokens=recipe.tokens,
+            seed=recipe.seed,
+            quantize=recipe.quantize or "",
+        )
+
+    start_job(
+        "recipe",
+        f"Opening the recipe of {recipe.source}",
+        lambda report: (models.open_recipe(recipe, report), plan),
+        lambda ended: restore(ended.result[0]) if ended.result else None,
+        key=(workspace.opened, recipe),
+    )
+
+
+def _opening(subject: Subject) -> None:
+    """What is being opened, and how it ended while the model is still the one it ended on."""
+    for kind in ("open", "recipe"):
+        job = latest_job(kind)
+        if job is None:
+            continue
+        asked_on = job.key[0] if isinstance(job.key, tuple) else None
+        if job.active or (job.status != "done" and asked_on == subject.opened):
+            job_panel(job)
+        elif kind == "recipe" and job.status == "done":
+            _restored(subject, *job.result, job.key[1])
+
+
+def _restored(subject: Subject, opened: Opened, plan: MergePlan, recipe: Recipe) -> None:
+    if opened == subject.opened and current_workspace().groups == plan.groups:
+        st.success(f"The recipe is open: {plan_in_words(plan)}.")
+        if recipe.recovery is not None:
+            st.info(
+                f"Its recovery, {recovery_in_words(recipe.recovery)}, comes after the merge: set "
+                "it on the Recover page. `ffmerge run` on the recipe does both."
+            )
+        next_step("pages/merge.py", "Merge as the recipe says")

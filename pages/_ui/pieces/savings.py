@@ -1,0 +1,30 @@
+"""What the picked groups leave, before anything is run."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ffmerge_core.plan import MergePlan
+from pages._ui.pieces.widgets import count, figure_row, megabytes, percent
+from pages._ui.state.shared import current_workspace
+from pages._ui.state.subject import Subject
+
+
+def savings(subject: Subject) -> None:
+    """What the groups leave, before anything is run."""
+    plan = MergePlan(current_workspace().groups)
+    removed = plan.parameters_removed(subject.sublayers)
+    left = subject.n_parameters - removed
+    bytes_each = subject.weight_bytes / subject.n_parameters
+    with figure_row():
+        st.metric(
+            "After merging",
+            count(left),
+            delta=f"−{percent(removed / subject.n_parameters)}" if removed else "nothing saved yet",
+            delta_color="off",
+            delta_arrow="off",
+            help="Parameters that are left. Tying saves parameters, memory and disk. It saves no "
+            "compute: a merged FF sublayer still runs at every position.",
+            width="content",
+        )
+        st.metric("Weights in memory", megabytes(left * bytes_each), width="content")

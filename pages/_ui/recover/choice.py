@@ -1,0 +1,187 @@
+"""What is recovered, and how: a plan of this model's runs, and the options of its fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from ffmerge_core.errors import FFMergeError
+from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
+from ffmerge_core.reporting.recoveries import recovery_in_words
+from ffmerge_core.reporting.run import Run
+from pages._ui.pieces.widgets import WEIGHTS, choose_weights, count, numbered
+from pages._ui.state.shared import current_workspace, run_store
+from pages._ui.state.subject import Subject
+
+DEFAULT = Recovery()
+_LARGEST_SEED = 2**31 - 1  # as on the Similarity page
+
+
+def runs_of(subject: Subject) -> list[Run]:
+    """The runs of what is open, newest first, however they ended."""
+    return [run for run in run_store().list(subject.source) if _is_of(run, subject)]
+
+
+def _is_of(run: Run, subject: Subject) -> bool:
+    try:
+        recipe = Recipe.from_dict(run.recipe)
+    except FFMergeError:
+        return False  # with a plan of another version
+    return subject.unlike(recipe) is None
+
+
+def untuned(run: Run) -> Recipe:
+    """A run's recipe without recovery and int8: what every recovery of its plan begins with."""
+    return replace(Recipe.from_dict(run.recipe), recovery=None, quantize=None)
+
+
+def plans(runs: Sequence[Run]) -> dict[Recipe, str]:
+    """Every recipe that can be recovered → what it is called, newest first, the original last.
+
+    A recovered or int8 run stands for its plan where the history has no plain run of it.
+    """
+    done = [run for run in runs if run.result is not None]
+    named: dict[Recipe, str] = {}
+    for run in sorted(done, key=lambda run: not is_plain(run)):
+        recipe = untuned(run)
+        if is_plain(run) or not any(is_of_plan(run, known) for known in named):
+            name = run.name if is_plain(run) else plan_in_words(recipe.plan)
+            named.setdefault(recipe, numbered(name, named.values()))
+    if named and not any(recipe.plan == NOTHING_MERGED for recipe in named):
+        original = replace(next(iter(named)), plan=NOTHING_MERGED)
+        named[original] = numbered(plan_in_words(NOTHING_MERGED), named.values())
+    return named
+
+
+def is_recovered(run: Run) -> bool:
+    return Recipe.from_dict(run.recipe).recovery is not None
+
+
+def is_plain(run: Run) -> bool:
+    """Whether its plan was carried out and nothing after it."""
+    return Recipe.from_dict(run.recipe) == untuned(run)
+
+
+def is_of_plan(run: Run, plan: Recipe) -> bool:
+    """Whether a run carries out this plan; its recovery may have drawn by another seed."""
+    return replace(untuned(run), seed=plan.seed, python=plan.python) == plan
+
+
+def choose_plan(runs: Sequence[Run]) -> Recipe:
+    """The plan that is recovered: at first that of the run which this tab made or opened.
+
+    runs: one of them has a result at least.
+    """
+    named, open_run = plans(runs), current_workspace().run_id
+    recipes = list(named)
+    mine = [
+        recipe
+        for run in runs
+        if run.id == open_run
+        for recipe in sorted(recipes, key=lambda known: known != untuned(run))
+        if is_of_plan(run, recipe)
+    ]
+    chosen = st.selectbox(
+        "Run",
+        recipes,
+        index=recipes.index(mine[0]) if mine else 0,
+        format_func=named.__getitem__,
+        # Another run opened elsewhere is another choice here.
+        key=f"recover_run_{open_run}",
+        help="Its plan is carried out again, and what it leaves is fine-tuned. The original, tuned "
+        "the same way, shows what tuning alone gains.",
+    )
+    return chosen or recipes[0]
+
+
+def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
+    """The plan's recipe with a recovery, and with rounded weights if they are wanted.
+
+    runs: where the run that is open has them, they are wanted here at first.
+    """
+    left, middle, right = st.columns(3)
+    steps = left.number_input(
+        "Steps",
+        1,
+        1_000_000,
+        DEFAULT.steps,
+        step=50,
+        key="recover_steps",
+        persist_state="session",
+        help="At most: it stops early where the validation loss no longer falls.",
+    )
+    rate = middle.number_input(
+        "Learning rate",
+        1e-8,
+        10.0,
+        DEFAULT.learning_rate,
+        step=1e-4,
+        format="%g",
+        key="recover_rate",
+        persist_state="session",
+        help="At its highest, after a warm-up over a tenth of the steps; then it falls to 0.",
+    )
+    batch_size = right.number_input(
+        "Batch size",
+        1,
+        4096,
+        DEFAULT.batch_size,
+        key="recover_batch",
+        persist_state="session",
+        help="Training examples a step.",
+    )
+    distill = st.toggle(
+        "Distil from the original",
+        key="recover_distill",
+        persist_state="session",
+        disabled=plan.fidelity,
+        help="Half of the loss is then the distance to the original's predictions. By fidelity, "
+        "all of it is already.",
+    )
+    open_run = next((run for run in runs if run.id == current_workspace().run_id), None)
+    # Another run opened elsewhere is another choice here.
+    key = f"recover_weights_{open_run.id if open_run else None}"
+    of_run = Recipe.from_dict(open_run.recipe).quantize if open_run else None
+    st.session_state.setdefault(key, of_run or "")
+    quantize: Any = choose_weights(key, persist_state="session")
+    rank, seed = _for_big_models(plan)
+    recovery = Recovery(
+        int(steps), float(rate), int(batch_size), distill and not plan.fidelity, rank
+    )
+    st.caption(
+        f"{recovery_in_words(recovery)}. Scored on the validation split every "
+        f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
+        "weights are kept, the start's among them. Tied weights stay tied."
+        + (f" Then they are rounded to {WEIGHTS[quantize]}." if quantize else "")
+    )
+    return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
+
+
+def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
+    with st.expander("For big models, and the seed"):
+        left, right = st.columns(2)
+        rank = left.number_input(
+            "LoRA rank",
+            1,
+            4096,
+            None,
+            placeholder="Off: all weights are trained",
+            key="recover_rank",
+            persist_state="session",
+            help="Train low-rank adapters alone, and add them in at the end.",
+        )
+        seed = right.number_input(
+            "Seed",
+            0,
+            _LARGEST_SEED,
+            None,
+            placeholder=f"The run's own: {plan.seed}",
+            key="recover_seed",
+            persist_state="session",
+            help="Of the order of the training examples and, as in the merge, of the calibration "
+            "draw: with another one the plan may be aligned a little differently.",
+        )
+    return rank, plan.seed if seed is None else seed

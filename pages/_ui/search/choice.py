@@ -1,0 +1,136 @@
+"""What to search: how many FF sublayers, in which stack, by which methods."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ffmerge_core.plan import MergePlan
+from pages._ui.pieces.widgets import count, percent
+from pages._ui.search.found import LAYER_DROP, Search
+from pages._ui.state.shared import current_workspace
+from pages._ui.state.subject import Subject
+
+METHODS = {
+    "permute": "Permute",
+    "vanilla": "Vanilla",
+    "copy": "Copy",
+    "random": "Random",
+    LAYER_DROP: "Layer drop",
+}
+USUAL = ("permute", "vanilla", "copy", LAYER_DROP)
+METHODS_HELP = (
+    "**Permute** aligns neurons, then averages (the paper's). **Vanilla** averages as they are. "
+    "**Copy** ties all to the anchor's weights. **Random** ties all to fresh random weights. "
+    "**Layer drop** leaves whole layers out, attention included: as many as leave the number of "
+    "parameters nearest to the merges'."
+)
+ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
+
+
+def choose(subject: Subject) -> Search | None:
+    """The search that is asked for; None where no window exists or nothing is chosen."""
+    settings = current_workspace().settings
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        stack = _stack(subject)
+        stacks = subject.stacks if stack == "both" else (stack,)
+        most = min(len(subject.names(each)) for each in stacks) - 1
+        if most < 1:
+            st.info(f"The {stack} has a single FF sublayer; a merge takes two or more.")
+            return None
+        remove = _remove(stack, len(stacks), most)
+        # By key, since a widget whose default changes would be another widget.
+        st.session_state.setdefault("search_anchors", [settings.anchor])
+        anchors = st.segmented_control(
+            "Anchors",
+            list(ANCHORS),
+            selection_mode="multi",
+            key="search_anchors",
+            persist_state="session",
+            format_func=ANCHORS.__getitem__,
+            help="The layers of each window that the others are aligned to, or copied from: each "
+            "is tried in turn. Vanilla, random and layer drop have none.",
+        )
+    methods = st.pills(
+        "Methods",
+        list(METHODS),
+        selection_mode="multi",
+        default=USUAL,
+        key="search_methods",
+        persist_state="session",
+        format_func=METHODS.__getitem__,
+        help=METHODS_HELP,
+    )
+    share, left = divmod(remove, len(stacks))
+    if left:
+        st.info(f"{remove} cannot be shared out evenly; choose an even number for both stacks.")
+        return None
+    _say_what_is_tried(subject, stacks, share, most + 1 - share)
+    if not any(method != LAYER_DROP for method in methods):
+        st.info("Choose a method that merges; layers are dropped beside it, for comparison.")
+        return None
+    if not anchors:
+        st.info("Choose an anchor, or several: the layer that the others are aligned to.")
+        return None
+    return Search(
+        opened=subject.opened,
+        revision=subject.revision,
+        tokens=settings.tokens,
+        seed=settings.seed,
+        remove=remove,
+        stack=stack,
+        # In one order, so that the same choice is the same search.
+        methods=tuple(method for method in METHODS if method in methods),
+        anchors=tuple(anchor for anchor in ANCHORS if anchor in anchors),
+    )
+
+
+def _stack(subject: Subject) -> str:
+    if len(subject.stacks) == 1:
+        return subject.stacks[0]
+    stack = st.segmented_control(
+        "Stack",
+        (*subject.stacks, "both"),
+        default=subject.stacks[0],
+        required=True,
+        # Each pair of stacks has a choice of its own: another model's may be called otherwise.
+        key=f"search_stack_{'_'.join(subject.stacks)}",
+        persist_state="session",
+        format_func=str.capitalize,
+        help="Both: a window in each, of the same width, from the same layer on.",
+    )
+    return str(stack)
+
+
+def _remove(stack: str, n_stacks: int, most: int) -> int:
+    """By default a third of the FF sublayers that are searched."""
+    third = max(1, round((most + 1) / 3))
+    return int(
+        st.number_input(
+            "FF sublayers to remove",
+            min_value=n_stacks,
+            max_value=n_stacks * most,
+            value=n_stacks * min(third, most),
+            step=n_stacks,
+            key=f"search_remove_{stack}_{n_stacks * most}",
+            persist_state="session",
+            width=220,
+            help="A window of k layers becomes one: k − 1 FF sublayers are removed."
+            + (" Half of them from each stack." if n_stacks > 1 else ""),
+        )
+    )
+
+
+def _say_what_is_tried(
+    subject: Subject, stacks: tuple[str, ...], share: int, n_windows: int
+) -> None:
+    first = tuple(tuple(subject.names(stack)[: share + 1]) for stack in stacks)
+    removed = MergePlan(first).parameters_removed(subject.sublayers)
+    chosen = current_workspace().settings
+    each = " in each stack" if len(stacks) > 1 else ""
+    windows = "1 window" if n_windows == 1 else f"{count(n_windows)} windows"
+    st.caption(
+        f"{windows} of {share + 1} adjacent layers{each}; merging one leaves "
+        f"{count(subject.n_parameters - removed)} parameters "
+        f"(−{percent(removed / subject.n_parameters)}). One calibration serves all: "
+        f"{count(chosen.tokens)} tokens, seed {chosen.seed}, as chosen on the Similarity page."
+    )

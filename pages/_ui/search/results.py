@@ -1,0 +1,246 @@
+"""What a search found: the chart, the table, and whether similarity foretold it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan import MergePlan, short
+from ffmerge_core.reporting.figures import (
+    Damage,
+    WindowPoint,
+    damage_scatter,
+    to_html,
+    window_chart,
+)
+from ffmerge_core.reporting.scores import LOSS
+from ffmerge_core.tasks.metrics import metric
+from pages._ui.pieces.widgets import (
+    Download,
+    count,
+    download_row,
+    duration,
+    megabytes,
+    with_interval,
+)
+from pages._ui.search.found import LAYER_DROP, Found, Search
+from pages._ui.state.shared import current_workspace
+from pages._ui.state.subject import Subject
+
+NO_BAR = {"displaylogo": False}
+SIMILARITIES = ("mean CKA", "mean aligned correlation")
+
+
+def best_window(found: Found, subject: Subject) -> None:
+    """The best merge in a sentence, with the step on; and what layer drop did beside it."""
+    table, own = found.table, metric(found.original["metric"])
+    merges = table[table["method"] != LAYER_DROP]
+    best, first = merges.iloc[0], table.iloc[0]
+    st.subheader(f"Best window: {best['layers']}, {_tried_by(best, found.search)}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"Validation loss {_told(best, 'loss')}, {own.name} {_told(best, own.name)}; the "
+            f"original has {metric(LOSS).text(found.original['loss'])} and "
+            f"{own.text(found.original['value'])}. {count(best['n_parameters'])} parameters are "
+            "left. Nothing was tuned.",
+            width="stretch",
+        )
+        wanted = st.button(
+            "Use this window",
+            type="primary",
+            icon=":material/merge:",
+            help="Makes it the group to merge, with this method and anchor, and goes to the Merge "
+            "page. Undo on the Similarity page brings the earlier groups back.",
+        )
+    if wanted:
+        use(best["plan"], subject)
+    if first["method"] == LAYER_DROP:
+        st.caption(
+            f"Dropping whole layers does better here: {first['layers']}, loss "
+            f"{_told(first, 'loss')}, with {count(first['n_parameters'])} parameters left."
+        )
+    st.caption(
+        f"{count(len(table))} candidates in {duration(found.seconds)}; peak memory "
+        f"{megabytes(found.peak_memory)}, of the whole process."
+    )
+
+
+def use(plan: MergePlan, subject: Subject) -> None:
+    """Make a window the groups of this tab, and go to the Merge page."""
+    workspace = current_workspace()
+    workspace.set_groups(plan.groups, subject.sublayers)
+    workspace.choose(method=plan.method, anchor=plan.anchor)
+    st.switch_page("pages/merge.py")
+
+
+def chart(found: Found) -> None:
+    """Score by window start, and the downloads."""
+    own = found.original["metric"]
+    score = st.segmented_control(
+        "Score",
+        (own, LOSS),
+        # The one that the best is chosen by.
+        default=LOSS,
+        required=True,
+        key=f"search_score_{own}",
+        persist_state="session",
+    )
+    say, original = metric(score), found.original["value" if score == own else "loss"]
+    points = [
+        WindowPoint(
+            row["start"], row["layers"], row["method"], row["n_parameters"],
+            row[score], row[f"{score} low"], row[f"{score} high"], row["anchor"],
+        )
+        for row in found.table.to_dict("records")
+    ]  # fmt: skip
+    best = next(point for point in points if point.method != LAYER_DROP)
+    methods, anchors = found.search.methods, ("", *found.search.anchors)
+    points.sort(key=lambda point: (methods.index(point.method), anchors.index(point.anchor)))
+    figure = window_chart(points, say, original, best)
+    st.plotly_chart(figure, key="search", config=NO_BAR)
+    st.caption(
+        "Bars: 95% bootstrap intervals over examples. The best is chosen by the validation loss. "
+        "Where bars overlap, the order of windows may be chance."
+        if len(points) > 1
+        else "The bar is a 95% bootstrap interval over examples."
+    )
+    download_row(
+        Download("Table (CSV)", "search.csv", lambda: _csv(found.table), "text/csv"),
+        Download("Figure (HTML)", "search.html", lambda: to_html(figure), "text/html"),
+        key="search-files",
+    )
+
+
+def windows_table(found: Found, subject: Subject) -> None:
+    """Every candidate, best first; a selected merge goes to the Merge page."""
+    own = metric(found.original["metric"])
+    scale = 100 if own.percent else 1
+    title = own.name if own.name.isupper() else own.name.capitalize()
+    several = {"Anchor": found.table["anchor"]} if len(found.search.anchors) > 1 else {}
+    frame = pd.DataFrame({
+        "Layers": found.table["layers"],
+        "Method": found.table["method"],
+        **several,
+        title: found.table[own.name] * scale,
+        "Loss": found.table["loss"],
+        "Change of the loss": found.table["loss change"],
+        "CKA": found.table["mean CKA"],
+        "Aligned": found.table["mean aligned correlation"],
+        "Parameters": found.table["n_parameters"],
+    })  # fmt: skip
+    number = st.column_config.NumberColumn
+    event: Any = st.dataframe(
+        frame,
+        # A name of exactly this search: a selection is of positions.
+        key=f"search-table-{hash(found.search)}",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            title: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
+            "Loss": number(format="%.3f", help="On the validation split; the table's order."),
+            "Change of the loss": number(format="%+.3f", help="Paired, merged minus original."),
+            "CKA": number(format="%.2f", help="Mean over the window's pairs, of FF outputs."),
+            "Aligned": number(format="%.2f", help="Mean correlation of matched neurons."),
+            "Parameters": number(format="localized"),
+        },
+    )
+    rows = event["selection"]["rows"]
+    chosen = found.table.iloc[rows[0]] if rows and rows[0] < len(found.table) else None
+    merges = chosen is not None and chosen["method"] != LAYER_DROP
+    if st.button(
+        "Use the selected window",
+        disabled=not merges,
+        icon=":material/merge:",
+        help="Select a row of a merge. Layers that are dropped are no group to merge.",
+    ):
+        assert chosen is not None
+        use(chosen["plan"], subject)
+
+
+def prediction(found: Found) -> None:
+    """Damage against similarity, and in plain words whether one foretells the other."""
+    from ffmerge_core.analysis.prediction import does_similarity_predict
+
+    with st.container(horizontal=True, gap="medium"):
+        of = st.segmented_control(
+            "Similarity", SIMILARITIES, default=SIMILARITIES[0], required=True,
+            key="search_similarity", persist_state="session",
+            format_func=lambda name: name[:1].upper() + name[1:],
+        )  # fmt: skip
+        mine = found.table
+        for label, column in (("Merged by", "method"), ("Anchor", "anchor")):
+            mine = _of_one(label, mine, column, found.search)
+    correlation = None
+    try:
+        measured = does_similarity_predict(mine, of)
+    except PlanError as error:
+        st.info(str(error))
+    else:
+        correlation = measured.text()
+        st.markdown(f"**{measured.in_words(of)}**")
+    windows = [
+        Damage(
+            row["layers"], row[of], row["loss"],
+            row["loss change"], row["loss change low"], row["loss change high"],
+        )
+        for row in mine.to_dict("records")
+    ]  # fmt: skip
+    figure = damage_scatter(windows, of, found.original["loss"], correlation)
+    st.plotly_chart(figure, key="damage", config=NO_BAR)
+    st.caption(
+        "Each point is a window. Spearman's rank correlation, from −1 (the more alike, the less it "
+        "hurts) to 1, with a 95% bootstrap interval over windows; they overlap, so take it for "
+        "narrower than it should be."
+    )
+
+
+def _of_one(label: str, table: pd.DataFrame, column: str, search: Search) -> pd.DataFrame:
+    """The rows of one method, or of one anchor: the chosen one, where there are several."""
+    known = [each for each in (*search.methods, *search.anchors) if each in set(table[column])]
+    merges = [each for each in known if each != LAYER_DROP]
+    if not merges:
+        return table  # of a method without an anchor
+    chosen = merges[0]
+    if len(merges) > 1:
+        chosen = st.segmented_control(
+            label, merges, default=merges[0], required=True,
+            key=f"search_{column}_{'-'.join(merges)}", persist_state="session",
+            format_func=str.capitalize,
+        )  # fmt: skip
+    return table[table[column] == chosen]
+
+
+def describe(search: Search) -> str:
+    """A search in words: "4 of the encoder's FF sublayers, anchor first"."""
+    where = "both stacks'" if search.stack == "both" else f"the {search.stack}'s"
+    anchors = f"anchor{'s' if len(search.anchors) > 1 else ''} {', '.join(search.anchors)}"
+    return (
+        f"{search.remove} of {where} FF sublayers, {anchors}, "
+        f"{count(search.tokens)} tokens, seed {search.seed}"
+    )
+
+
+def groups_in_words(groups: tuple[tuple[str, ...], ...]) -> str:
+    """ "encoder 3–4 · encoder 5, 7"."""
+    return " · ".join(short(group) for group in groups)
+
+
+def _tried_by(row: pd.Series, search: Search) -> str:
+    """ "permute, anchor last"; the method alone where one anchor was tried, or it has none."""
+    several = len(search.anchors) > 1 and row["anchor"]
+    return f"{row['method']}, anchor {row['anchor']}" if several else str(row["method"])
+
+
+def _told(row: pd.Series, name: str) -> str:
+    return with_interval(row[name], (row[f"{name} low"], row[f"{name} high"]), metric(name).text)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    plans = [json.dumps(plan.to_dict()) for plan in table["plan"]]
+    text: str = table.assign(plan=plans).to_csv(index=False, lineterminator="\n")
+    return text

@@ -1,0 +1,1 @@
+"""What all pages read and change: the tab's workspace, the server's shelf, its jobs."""

@@ -1,0 +1,195 @@
+"""What the pages know of the opened model without importing torch."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ffmerge_core import demos
+from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import Recipe, plan_in_words
+from ffmerge_core.reporting.recoveries import recovery_in_words
+
+if TYPE_CHECKING:
+    import ffmerge_core as fm
+
+_EXAMPLES = {
+    "image-classification": "images",
+    "language-modeling": "windows",
+    "translation": "sentences",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is open: a model, and what it is measured on. The key of all that is computed.
+
+    source, data, fidelity: as a `Recipe` has them.
+    """
+
+    source: str
+    data: str | None = None
+    fidelity: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Opened:
+        return cls(recipe.source, recipe.data, recipe.fidelity)
+
+    @property
+    def from_card(self) -> bool:
+        """Whether a demo's card says all of it, so that no model need be loaded."""
+        return self.source.startswith(demos.PREFIX) and self.data is None and not self.fidelity
+
+
+DEFAULT = Opened("demo:vit-digits")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model on the table.
+
+    revision: of its weights, as `LoadedModel` has it. kind: what it is for, as a `Task` says
+    it. data: its name. data_revision: of its content, None of a demo's own, which is the
+    package's. examples: what it is scored on, in the plural.
+    anatomy: (part, parameters), adding up to n_parameters. weight_bytes: memory of the
+    weights. scores: split → `Evaluation.summary()` of the untouched model. facts: what its
+    card says, in (label, text) pairs. merged: whether it was compressed before it was saved.
+    """
+
+    opened: Opened
+    revision: str
+    title: str
+    description: str
+    kind: str
+    data: str
+    examples: str
+    sublayers: tuple[FFSublayer, ...]
+    anatomy: tuple[tuple[str, int], ...]
+    n_parameters: int
+    weight_bytes: int
+    scores: Mapping[str, Mapping[str, Any]]
+    facts: tuple[tuple[str, str], ...] = ()
+    merged: bool = False
+    data_revision: str | None = None
+
+    def unlike(self, recipe: Recipe) -> str | None:
+        """What a recipe is of, if not of this model on this data as both are now; else None."""
+        if Opened.of(recipe) != self.opened:
+            return f"of {self.source} measured on other data, or in another way,"
+        if recipe.revision not in (None, self.revision):
+            return f"of other weights at {self.source}"
+        known = self.data_revision, recipe.data_revision
+        if None not in known and len(set(known)) == 2:
+            return f"measured on other content of {self.opened.data or self.data}"
+        return None
+
+    @property
+    def source(self) -> str:
+        return self.opened.source
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(sublayer.stack for sublayer in self.sublayers))
+
+    def names(self, stack: str) -> list[str]:
+        """The stack's sublayers in layer order."""
+        return [sublayer.name for sublayer in self.sublayers if sublayer.stack == stack]
+
+
+def demo_subject(source: str) -> Subject:
+    """A demo on its own data, as its card describes it."""
+    card = demos.card(source)
+    return Subject(
+        opened=Opened(source),
+        revision=card.revision,
+        title=card.title,
+        description=card.description,
+        kind=card.kind,
+        data=demos.PREFIX + card.name,
+        examples=_EXAMPLES[card.kind],
+        sublayers=tuple(FFSublayer.from_dict(sublayer) for sublayer in card.sublayers),
+        anatomy=tuple((part.part, part.n_parameters) for part in card.anatomy),
+        n_parameters=card.n_parameters,
+        weight_bytes=card.weight_bytes,
+        scores={"validation": card.validation, "test": card.test},
+        facts=(
+            ("Data", card.data),
+            ("Examples", _sizes(card.splits, card.unit)),
+            ("Licence of the data", card.data_licence),
+            *_training(card),
+        ),
+    )
+
+
+def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) -> Subject:
+    """A model as it was found when it was opened."""
+    from ffmerge_core.models.loaded import anatomy
+    from ffmerge_core.storage.record import recovery_in
+
+    task: Any = model.require_task()
+    card = demos.card(opened.source) if opened.source.startswith(demos.PREFIX) else None
+    description = (
+        card.description if card else f"A {model.family.name} opened from {opened.source}."
+    )
+    done = [plan_in_words(model.plan)] if model.plan is not None else []
+    recovery = recovery_in(model.settings)
+    done += [f"recovered by {recovery_in_words(recovery)}"] if recovery else []
+    done += [f"{model.quantized} weights"] if model.quantized is not None else []
+    if done:
+        description += f" What was done to it before it was saved: {', '.join(done)}."
+    return Subject(
+        opened=opened,
+        revision=model.revision,
+        title=card.title if card else Path(opened.source).name,
+        description=description,
+        kind=model.family.kind,
+        data=task.data,
+        examples=task.examples,
+        sublayers=model.sublayers,
+        anatomy=anatomy(model.model, model.family, model.sublayers),
+        n_parameters=model.n_parameters,
+        weight_bytes=model.weight_bytes,
+        scores={"validation": score.summary()},
+        facts=(
+            ("Data", opened.data or task.data),
+            ("Examples", _sizes(*_splits(task))),
+            *(_training(card) if card else ()),
+        ),
+        merged=bool(done),
+        data_revision=task.revision,
+    )
+
+
+def _splits(task: Any) -> tuple[Mapping[str, int], str]:
+    """How many of what are in each split, as they came: a window is none of the user's."""
+    task = getattr(task, "inner", task)
+    for name, unit in (("splits", "images"), ("pairs", "sentence pairs"), ("texts", "documents")):
+        if (splits := getattr(task, name, None)) is not None:
+            return {split: len(splits[split]) for split in splits}, unit
+    raise TypeError(f"{type(task).__name__} has no splits that are known here")
+
+
+def _sizes(splits: Mapping[str, int], unit: str) -> str:
+    return f"{unit}: " + ", ".join(f"{split} {size:,}" for split, size in splits.items())
+
+
+def _training(card: demos.Card) -> tuple[tuple[str, str], ...]:
+    wrote, here = card.versions["python"], platform.python_version()
+    facts = [
+        ("Licence of the weights", card.weights_licence),
+        ("Trained with", f"`{card.training_command}`, {card.training_time}; {card.kept}"),
+        ("About the training", card.training_note),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
+    ]
+    if card.name == "gpt2-code" and wrote != here:
+        facts.append(
+            (
+                "This computer",
+                f"Python {here} has another library text than Python {wrote}, on which the scores "
+                "here were measured; a merge is compared with the original on the text at hand",
+            )
+        )
+    return tuple((label, text) for label, text in facts if text)
