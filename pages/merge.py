@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe, short
+from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, Recipe, merges, short
 from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
 from pages._ui.merge.alignment import alignment
@@ -22,14 +22,6 @@ from pages._ui.pieces.widgets import WEIGHTS, choose_weights, empty_state, guard
 from pages._ui.state.shared import current_workspace, run_store, shelf
 from pages._ui.state.subject import Opened, Subject
 
-METHODS = {
-    "permute": "Permute: align neurons, then average (the paper's)",
-    "vanilla": "Vanilla: average as they are",
-    "copy": "Copy: all take the anchor's weights",
-    "random": "Random: all share fresh random weights",
-}
-ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
-
 
 def choose(subject: Subject) -> Recipe:
     workspace = current_workspace()
@@ -37,15 +29,17 @@ def choose(subject: Subject) -> Recipe:
     for key in ("method", "anchor", "quantize"):
         st.session_state.setdefault(key, getattr(chosen, key))
     left, middle, right = st.columns([4, 2, 4], gap="large")
-    method = left.radio("Method", list(METHODS), key="method", format_func=METHODS.__getitem__)
+    method = left.radio(
+        "Method", merges(), key="method", format_func=lambda name: METHODS[name].line
+    )
     anchor = middle.radio(
         "Anchor",
-        list(ANCHORS),
+        ANCHORS,
         key="anchor",
-        format_func=ANCHORS.__getitem__,
-        disabled=method in ("vanilla", "random"),
-        help="The layer of each group that the others are aligned to, or copied from. A plain "
-        "average and a random draw have none.",
+        format_func=str.capitalize,
+        disabled="anchor" not in METHODS[method].needs,
+        help="The layer of each group that the others are aligned to, or copied from. The middle "
+        "of an even group is the earlier of the two. A plain average and a random draw have none.",
     )
     with left:
         quantize: Any = choose_weights("quantize")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ffmerge_core.plan import Anchor, Method
+from ffmerge_core.plan import ANCHORS, METHODS, Anchor, merges, searched
 from ffmerge_core.plan.recipe import Quantization
 
 # Those of analysis.features and models.checkpoint, which import torch; a test holds them equal.
@@ -18,6 +19,26 @@ Scored = Literal["validation", "test"]
 
 # torch takes no larger one.
 _LARGEST_SEED = 2**63 - 1
+
+
+def one_of(known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
+    """A parser of options whose values are names; asked when an option is read."""
+
+    def parse(text: str) -> str:
+        if text not in (names := list(known())):
+            raise typer.BadParameter(
+                f"“{text}” is not known; it must be one of {', '.join(names)}."
+            )
+        return text
+
+    return parse
+
+
+def described(names: Iterable[str]) -> str:
+    """ "permute aligns neurons, then averages; …", for help."""
+    helps = ((name, METHODS[name].help.removesuffix(".")) for name in names)
+    return "; ".join(f"{name} {said[:1].lower()}{said[1:]}" for name, said in helps) + "."
+
 
 SourceArgument = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A demo, such as demo:vit-digits, or a folder.")
@@ -62,7 +83,35 @@ GroupOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    Method, typer.Option("--method", help="permute is the paper's: align neurons, then average.")
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        parser=one_of(merges),
+        help="What stands in a group's place: " + described(merges()),
+    ),
+]
+PlanSeedOption = Annotated[
+    int,
+    typer.Option("--plan-seed", min=0, max=_LARGEST_SEED, help="Of a method that draws at random."),
+]
+SearchedOption = Annotated[
+    list[str],
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        parser=one_of(searched),
+        help="Repeatable. " + described(searched()),
+    ),
+]
+AnchorsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--anchor",
+        metavar="NAME",
+        parser=one_of(lambda: ANCHORS),
+        help=f"Repeatable: {', '.join(ANCHORS)}. The layer that the others are aligned to.",
+    ),
 ]
 AnchorOption = Annotated[
     Anchor, typer.Option("--anchor", help="The member that the others are aligned to.")

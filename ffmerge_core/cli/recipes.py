@@ -47,10 +47,12 @@ def read_recipe(path: Path) -> Recipe:
 def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
     """The recipe with the full source and the hashes that it lacks.
 
-    One that it names already stays: it is what the recipe asks for.
+    One that it names already stays: it is what the recipe asks for. Raises `PlanError` for a plan
+    that does not fit the model, before anything is written or kept of it.
     """
     from ffmerge_core.compression.running import fixed
 
+    recipe.plan.check(model.sublayers)
     now = fixed(replace(recipe, source=model.source, data=model.data), model)
     return replace(
         now,

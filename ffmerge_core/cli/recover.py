@@ -82,7 +82,6 @@ def recover(
     with stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
         wanted = pinned(wanted, model)
-        wanted.plan.check(model.sublayers)
         if out is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(out, wanted)

@@ -24,6 +24,7 @@ from ffmerge_core.cli.options import (
     Of,
     OutOption,
     OverwriteOption,
+    PlanSeedOption,
     QuantizeOption,
     RecipeArgument,
     RecipeOption,
@@ -207,6 +208,7 @@ def merge(
     group: GroupOption,
     method: MethodOption = "permute",
     anchor: AnchorOption = "first",
+    plan_seed: PlanSeedOption = 0,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
     data: DataOption = None,
@@ -223,8 +225,7 @@ def merge(
     with progress() as report:
         model = opened(source, data, fidelity, report)
         names = [sublayer.name for sublayer in model.sublayers]
-        plan = MergePlan(groups_of(group, names), method=method, anchor=anchor)
-        plan.check(model.sublayers)
+        plan = MergePlan(groups_of(group, names), method, anchor, plan_seed)
         wanted = Recipe(
             model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed, quantize=quantize
         )

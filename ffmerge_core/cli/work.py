@@ -64,9 +64,6 @@ def carry_out(
     import ffmerge_core as fm
     from ffmerge_core.compression.resuming import underway
 
-    # What names no layer of the model never was a run.
-    recipe.plan.check(model.sublayers)
-
     def run(recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
         return fm.run(recipe, report, model=model, folder=folder)
 

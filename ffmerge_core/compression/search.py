@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations, count
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,20 @@ from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Anchor, DropLayers, MergePlan, Method, Plan, short, stack_of
+from ffmerge_core.plan import (
+    ANCHORS,
+    METHODS,
+    Anchor,
+    MergePlan,
+    Plan,
+    Windowed,
+    searched,
+    short,
+    stack_of,
+)
 from ffmerge_core.plan.values import one_of
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.evaluation import Evaluation
-
-Searched = Method | Literal["layer drop"]
-METHODS: tuple[str, ...] = (*get_args(Method), DropLayers.method)
-ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 
 
 class Window(NamedTuple):
@@ -70,7 +76,7 @@ def search_windows(
     feats: Features,
     remove: int,
     *,
-    methods: Sequence[Searched] = ("permute",),
+    methods: Sequence[str] = ("permute",),
     anchors: Sequence[Anchor] = ("first",),
     stack: str | None = None,
     report: Report = silent,
@@ -81,9 +87,10 @@ def search_windows(
 
     Methods that have an anchor are tried with each of `anchors`, the others once. The middle
     of two layers is the first of them, and is not tried again.
-    "layer drop" among the methods drops windows of whole layers instead, as many as leave
-    the number of parameters nearest to the merge's. before, similarity: the model's own score,
-    and the CKA matrix of the FF outputs by stack, if they are at hand already.
+    methods: of `METHODS`, those that may be searched. One that merges nothing, as "layer drop",
+    takes windows of as many layers as leave the number of parameters nearest to the merge's.
+    before, similarity: the model's own score, and the CKA matrix of the FF outputs by stack, if
+    they are at hand already.
 
     Columns: start (a layer), method, anchor (empty for a method without one), layers (in
     words), plan (for `apply`), n_parameters, the task's metric and loss, each with low and high,
@@ -117,7 +124,7 @@ def search_windows(
 def _candidates(
     model: LoadedModel,
     remove: int,
-    methods: Sequence[Searched],
+    methods: Sequence[str],
     anchors: Sequence[Anchor],
     stack: str | None,
 ) -> list[tuple[Window, Plan]]:
@@ -129,23 +136,25 @@ def _candidates(
     in_order = [anchor for anchor in ANCHORS if anchor in anchors]
     found: list[tuple[Window, Plan]] = []
     for method in dict.fromkeys(methods):
-        one_of("method", method, METHODS)
-        if method == "layer drop":
-            left = model.n_parameters - MergePlan(merges[0].groups).parameters_removed(
-                model.sublayers
-            )
-            drops = _layer_windows(model, _chosen(model.sublayers, stack).values(), left)
-            found += [(window, DropLayers(window.names)) for window in drops]
-        else:
+        one_of("method", method, searched())
+        plans: Any = METHODS[method].plan
+        if issubclass(plans, MergePlan):
             found += [
                 (window, plan) for window in merges for plan in _merges(window, method, in_order)
             ]
+        else:
+            left = parameters_left(model, MergePlan(merges[0].groups))
+            stacks = _chosen(model.sublayers, stack).values()
+            found += [
+                (window, plans.over(window.names))
+                for window in _nearest(model, stacks, plans, left)
+            ]
     if not found:
-        raise PlanError(f"No method was named; name one or more of {', '.join(METHODS)}.")
+        raise PlanError(f"No method was named; name one or more of {', '.join(searched())}.")
     return found
 
 
-def _merges(window: Window, method: Method, anchors: Sequence[Anchor]) -> Iterable[MergePlan]:
+def _merges(window: Window, method: str, anchors: Sequence[Anchor]) -> Iterable[MergePlan]:
     """A plan an anchor, where another one makes another merge."""
     plans: dict[object, MergePlan] = {}
     for anchor in anchors:
@@ -154,15 +163,18 @@ def _merges(window: Window, method: Method, anchors: Sequence[Anchor]) -> Iterab
     return plans.values()
 
 
-def _layer_windows(
-    model: LoadedModel, stacks: Collection[Sequence[str]], n_parameters: int
+def _nearest(
+    model: LoadedModel,
+    stacks: Collection[Sequence[str]],
+    plans: type[Windowed],
+    n_parameters: int,
 ) -> list[Window]:
-    """Windows of whole layers, so many that what is left is nearest to `n_parameters`."""
-    most = min(len(names) for names in stacks) - 1
+    """Windows of so many layers that what is left is nearest to `n_parameters`."""
+    most = min(len(names) for names in stacks) - plans.spared
     sizes = [_windows(stacks, size) for size in range(1, most + 1)]
 
     def missed(every: list[Window]) -> int:
-        return abs(parameters_left(model, DropLayers(every[0].names)) - n_parameters)
+        return abs(parameters_left(model, plans.over(every[0].names)) - n_parameters)
 
     return min(sizes, key=missed)
 

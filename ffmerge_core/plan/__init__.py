@@ -4,29 +4,37 @@ Pure: knows names and numbers, never a model, so every wing may import it (a che
 must read a plan to tie again, the history stores one, the interface builds one).
 """
 
+# The order of these two is that of the methods, everywhere.
 from ffmerge_core.plan.merge import (
+    ANCHORS,
     NOTHING_MERGED,
     Anchor,
-    Mergeable,
     MergePlan,
-    Method,
     check_groups,
     in_layer_order,
+    rivals,
+)
+from ffmerge_core.plan.methods import (
+    METHODS,
+    Merge,
+    Mergeable,
+    Method,
+    Plan,
+    Reduce,
+    merges,
+    plan_from_dict,
+    searched,
 )
 from ffmerge_core.plan.reading import recipe_from_json
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
-from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducible, Reduction
-from ffmerge_core.plan.words import (
-    Plan,
-    layers_in_words,
-    plan_from_dict,
-    plan_in_words,
-    short,
-    stack_of,
-)
+from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow
+from ffmerge_core.plan.reduction import Reduction, Sized, Windowed
+from ffmerge_core.plan.words import layers_in_words, plan_in_words, short, stack_of
 
 __all__ = [
+    "ANCHORS",
+    "METHODS",
     "NOTHING_MERGED",
     "Anchor",
     "Curve",
@@ -34,6 +42,7 @@ __all__ = [
     "DropFF",
     "DropLayers",
     "Factor",
+    "Merge",
     "MergePlan",
     "Mergeable",
     "Method",
@@ -41,15 +50,20 @@ __all__ = [
     "Plan",
     "Recipe",
     "Recovery",
-    "Reducible",
+    "Reduce",
     "Reduction",
+    "Sized",
     "Stopped",
+    "Windowed",
     "check_groups",
     "in_layer_order",
     "layers_in_words",
+    "merges",
     "plan_from_dict",
     "plan_in_words",
     "recipe_from_json",
+    "rivals",
+    "searched",
     "short",
     "stack_of",
 ]

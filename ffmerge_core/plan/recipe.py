@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from ffmerge_core.plan.methods import Plan, plan_from_dict
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of, whole
-from ffmerge_core.plan.words import Plan, plan_from_dict
 
 # int8: the weights alone. llm.int8: the same weights, and each input rounded as it comes.
 Quantization = Literal["int8", "llm.int8"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
-from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe
+from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.reporting import recoveries
 from ffmerge_core.reporting.recording import record
@@ -125,5 +125,5 @@ def _finished(store: RunStore, recipe: Recipe) -> Run | None:
 
 
 def title(kind: str) -> str:
-    """ "layer drop" -> "Layer drop"; "SVD" is left as it is."""
-    return kind[:1].upper() + kind[1:]
+    """ "Layer drop" of "layer drop"; of the control too."""
+    return METHODS[kind].label if kind in METHODS else kind.capitalize()

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import DropFF, DropLayers, MergePlan, plan_from_dict, plan_in_words
+from ffmerge_core.plan import MergePlan, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.costs import STEPS
 
 if TYPE_CHECKING:
@@ -110,9 +110,10 @@ def _groups(plan: Mapping[str, Any]) -> str | None:
 
 def _removed(plan: Mapping[str, Any]) -> int:
     """FF sublayers whose parameters are gone; a factored or narrowed one keeps some."""
-    gone = plan.get("layers") if plan.get("kind") == DropLayers.kind else None
-    gone = plan.get("sublayers") if plan.get("kind") == DropFF.kind else gone
-    return len(gone or ()) + sum(len(group) - 1 for group in plan.get("groups") or ())
+    try:
+        return plan_from_dict(plan).n_removed if plan else 0
+    except PlanError:  # of another version
+        return 0
 
 
 def _scores(result: Mapping[str, Any], split: str) -> Record:

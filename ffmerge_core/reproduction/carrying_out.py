@@ -27,7 +27,7 @@ from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.folders import data_folder, reason, write_atomically
 from ffmerge_core.reproduction.experiments import (
-    METHODS,
+    TRIED,
     Experiment,
     Scope,
     Share,
@@ -158,11 +158,11 @@ class _Bench:
     def _search(self, share: Share) -> str:
         both = "both" if len(self._stacks) > 1 else None
         remove = to_remove(share, self._stacks)
-        asked = {**self._asked(), "remove": remove, "stack": both, "methods": list(METHODS)}
+        asked = {**self._asked(), "remove": remove, "stack": both, "methods": list(TRIED)}
 
         def make() -> Json:
             table = search_windows(
-                self._model, self._features(), remove, methods=cast(Any, METHODS), stack=both,
+                self._model, self._features(), remove, methods=cast(Any, TRIED), stack=both,
                 report=self._report, before=self._score("validation"),
                 similarity=self._cka("output"),
             )  # fmt: skip
@@ -195,7 +195,7 @@ class _Bench:
 
     def _plans(self, share: Share) -> dict[str, Plan]:
         rows = self._windows(share)
-        return {method: plan_from_dict(best_plan(rows, method)["plan"]) for method in METHODS}
+        return {method: plan_from_dict(best_plan(rows, method)["plan"]) for method in TRIED}
 
     def _similarity(self) -> Json:
         return {

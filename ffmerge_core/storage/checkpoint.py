@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import torch
 from torch import nn
@@ -30,8 +30,8 @@ from ffmerge_core.models.int8 import (
     read_int8,
     write_int8,
 )
-from ffmerge_core.models.layout import lay_out
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.reductions import lay_out
 from ffmerge_core.models.structure import (
     count_parameters,
     plain_state,
@@ -41,7 +41,7 @@ from ffmerge_core.models.structure import (
     weights_by_role,
 )
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import DropLayers, MergePlan, Recipe, in_layer_order
+from ffmerge_core.plan import MergePlan, Plan, Recipe, Reduce, in_layer_order
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.storage.folders import (
     CONFIG,
@@ -136,7 +136,7 @@ def _open_compact(folder: Path, record: Record) -> RawModel:
     config = checked_config(folder)
     module = build(folder, config)
     sublayers = _checked_sublayers(folder, module, record)
-    if record.plan is not None and not isinstance(record.plan, MergePlan | DropLayers):
+    if _is_reduced(record.plan) and not _in_config(record.plan):
         sublayers = lay_out(module, family_of(module), sublayers, record.plan)
     for members in _groups(record, sublayers):
         tie(module, members)
@@ -185,8 +185,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 def _checked_sublayers(folder: Path, module: nn.Module, record: Record) -> tuple[FFSublayer, ...]:
     """Those of the module as config.json describes it; `SourceError` if the plan has others."""
     sublayers = family_of(module).find(module)
-    # Dropped layers are not in config.json any more, so there is nothing to compare with.
-    if record.plan is not None and not isinstance(record.plan, DropLayers):
+    if record.plan is not None and not _in_config(record.plan):
         try:
             record.plan.check(sublayers)
         except (TypeError, ValueError) as error:
@@ -194,6 +193,15 @@ def _checked_sublayers(folder: Path, module: nn.Module, record: Record) -> tuple
                 f"The plan in {folder / RECORD} does not suit the model beside it: {error}"
             ) from None
     return sublayers
+
+
+def _is_reduced(plan: Plan | None) -> TypeGuard[Plan]:
+    return plan is not None and isinstance(plan.record, Reduce)
+
+
+def _in_config(plan: Plan | None) -> bool:
+    """Whether config.json describes what a plan left: dropped layers are not in it any more."""
+    return _is_reduced(plan) and plan.record.portable
 
 
 def _groups(record: Record, sublayers: tuple[FFSublayer, ...]) -> list[list[FFSublayer]]:
@@ -251,7 +259,7 @@ def _refuse_portable(model: LoadedModel) -> None:
             "transformers and timm do not bring. Save it in the compact layout, which is read "
             "here, or save it as it was before."
         )
-    if model.plan is not None and not isinstance(model.plan, MergePlan | DropLayers):
+    if model.plan is not None and not model.plan.record.portable:
         raise SourceError(
             f'A model reduced by method "{model.plan.method}" has FF sublayers that plain '
             "transformers and timm cannot build. Save it in the compact layout, which is read here."

@@ -87,7 +87,7 @@ def a_recipe(**others: object) -> str:
         (a_recipe(plan={"groups": 7}), "groups is 7; a list of lists of names was expected"),
         (a_recipe(plan={"groups": "ab"}), "groups is 'ab'; a list of lists of names"),
         (a_recipe(plan={"groups": [[["encoder.1"]]]}), "a list of lists of names was expected"),
-        (a_recipe(plan={"groups": [], "method": {}}), "method is {}; it must be one of permute"),
+        (a_recipe(plan={"groups": [], "method": {}}), "method is {}; plain text was expected"),
         (a_recipe(plan={"groups": [], "seed": -3}), "seed is -3; a whole number from 0 up"),
         (a_recipe(recovery=[]), r"recovery is \[\]; an object or null was expected"),
         (a_recipe(recovery={"steps": 10**400}), r"steps is 1000+\.\.\.0+; it must be below 2\^63"),

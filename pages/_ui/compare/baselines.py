@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe
-from ffmerge_core.plan.kinds import kinds_for
+from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, rivals
 from ffmerge_core.reporting.baseline_runs import CONTROL
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.runs import Run
@@ -18,24 +17,9 @@ from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
 A_NUMBER = "A number of parameters"
-KINDS = {
-    "permute": "Permute",
-    "vanilla": "Vanilla",
-    "copy": "Copy",
-    "random": "Random",
-    "layer drop": "Layer drop",
-    "FF drop": "FF drop",
-    "SVD": "SVD",
-    "narrow": "Narrow",
-    CONTROL: "Original, tuned alike",
-}
-KINDS_HELP = (
-    "**Permute** aligns neurons, then averages (the paper's). **Vanilla** averages as they are. "
-    "**Copy** ties all to the anchor's weights. **Random** ties all to fresh random weights. "
-    "**Layer drop** leaves whole layers out, attention included. **FF drop** leaves FF sublayers "
-    "out. **SVD** replaces every FF matrix by its best product of a low rank. **Narrow** keeps the "
-    "neurons that put most into the output. **Original, tuned alike** shows what tuning, and "
-    "rounding where there is one, come to alone."
+CONTROL_LABEL = "Original, tuned alike"
+CONTROL_HELP = (
+    f"**{CONTROL_LABEL}** shows what tuning, and rounding where there is one, come to alone."
 )
 
 
@@ -68,7 +52,7 @@ def _choose(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) -> A
         run = _run(runs, selected)
         like = Recipe.from_dict(run.recipe) if run else _of_number(subject)
         budget: Plan | int = like.plan if run else _number(subject)
-    kinds = kinds_for(budget)
+    kinds = rivals(budget)
     # The control is a baseline of what was tuned alone.
     options = (*kinds, CONTROL) if like.recovery else kinds
     chosen = st.pills(
@@ -79,8 +63,8 @@ def _choose(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) -> A
         # Other kinds are another choice.
         key=f"baselines_kinds_{'_'.join(options)}",
         persist_state="session",
-        format_func=KINDS.__getitem__,
-        help=KINDS_HELP,
+        format_func=lambda name: CONTROL_LABEL if name == CONTROL else METHODS[name].label,
+        help=" ".join((*(METHODS[name].sentence for name in kinds), CONTROL_HELP)),
     )
     st.caption(_same_for_all(like, run))
     if not chosen:

@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core import demos
-from ffmerge_core.plan import DropLayers, MergePlan, Recipe, plan_from_dict, plan_in_words
+from ffmerge_core.plan import MergePlan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.runs import Run
@@ -85,7 +85,7 @@ def why_not_portable(recipe: Recipe) -> str | None:
             f"Not with {recipe.quantize} weights: plain transformers and timm do not bring what "
             "opens them. The same merge without them has this layout."
         )
-    if not isinstance(recipe.plan, MergePlan | DropLayers):
+    if not recipe.plan.record.portable:
         return (
             "Not with this plan: plain transformers and timm cannot build the FF sublayers that it "
             "left."

@@ -16,7 +16,6 @@ from pages._ui.state.subject import Opened, Subject
 if TYPE_CHECKING:
     import pandas as pd
 
-LAYER_DROP = "layer drop"
 # Of a search's progress: features and their similarity are there already, or cost one pass.
 _PREPARING = 0.1
 
@@ -25,7 +24,7 @@ _PREPARING = 0.1
 class Search:
     """One search: of which weights, by which tokens, for how many FF sublayers, how.
 
-    stack: "both", or the one that is searched. methods: also "layer drop". anchors: one or more.
+    stack: "both", or the one that is searched. methods: some merge. anchors: one or more.
     """
 
     opened: Opened

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NoReturn, get_args
 
-from ffmerge_core.plan import Anchor, Method
+from ffmerge_core.plan import ANCHORS, merges
 from ffmerge_core.plan.recipe import Quantization
 from pages._ui.state.subject import Opened
 
@@ -16,8 +16,6 @@ Groups = tuple[Group, ...]
 
 FEATURES = ("output", "pre", "attention", "aligned")
 METRICS = ("cka", "unbiased_cka")
-METHODS = get_args(Method)
-ANCHORS = get_args(Anchor)
 QUANTIZED = ("", *get_args(Quantization))
 HISTORY = 50
 KEPT = 20
@@ -185,7 +183,7 @@ def _settings(data: Any) -> Settings:
     choices = {
         "feature": FEATURES,
         "metric": METRICS,
-        "method": METHODS,
+        "method": merges(),
         "anchor": ANCHORS,
         "quantize": QUANTIZED,
     }
