@@ -18,7 +18,7 @@ from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import opened_subject
 from pages._ui.pieces.results import before_and_after
 from pages._ui.pieces.savings import savings
-from pages._ui.pieces.widgets import WEIGHTS, choose_weights, empty_state, guarded, next_step
+from pages._ui.pieces.widgets import choose_weights, empty_state, guarded, next_step, weights_label
 from pages._ui.state.shared import current_workspace, run_store, shelf
 from pages._ui.state.subject import Opened, Subject
 
@@ -49,7 +49,7 @@ def choose(subject: Subject) -> Recipe:
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
         savings(subject)
         if quantize:
-            st.caption(f"Memory is before the weights are rounded to {WEIGHTS[quantize]}.")
+            st.caption(f"Memory is before the weights are rounded to {weights_label(quantize)}.")
     return Recipe(
         source=subject.source,
         plan=MergePlan(workspace.groups, method=method, anchor=anchor),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psutil
 import streamlit as st
 
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.reporting.figures import similarity_heatmap, to_html
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import opened_subject
@@ -14,19 +15,7 @@ from pages._ui.state.shared import current_workspace, shelf
 from pages._ui.state.shelf import Answer, Question
 from pages._ui.state.subject import Subject
 
-OF = {
-    "output": "FF output",
-    "pre": "FF pre-activations",
-    "attention": "Attention output",
-    "aligned": "Aligned neurons",
-}
-OF_HELP = (
-    "**FF output**: what each FF sublayer adds, before the residual addition (the paper's view). "
-    "**FF pre-activations**: the values before the activation function. **Attention output**: for "
-    "contrast. **Aligned neurons**: mean correlation of neurons after matching them one to one."
-)
 FEWEST_TOKENS, MOST_TOKENS = 100, 1_000_000
-METRICS = {"cka": "Linear CKA", "unbiased_cka": "Linear CKA, unbiased"}
 
 
 def choose(subject: Subject) -> Question:
@@ -41,19 +30,19 @@ def choose(subject: Subject) -> Question:
     columns = st.columns([4, 3, 2, 2], vertical_alignment="bottom")
     of = columns[0].selectbox(
         "Compare",
-        list(OF),
+        list(VIEWS),
         key="feature",
-        format_func=OF.__getitem__,
-        help=OF_HELP,
+        format_func=lambda name: VIEWS[name].label,
+        help=" ".join(view.sentence for view in VIEWS.values()),
     )
     metric = columns[1].selectbox(
         "Metric",
-        list(METRICS),
+        list(SIMILARITIES),
         key="metric",
-        format_func=METRICS.__getitem__,
-        disabled=of == "aligned",
-        help="Aligned neurons are compared by correlation; CKA does not apply to them. The "
-        "unbiased estimate can be slightly negative and is then drawn as 0.",
+        format_func=lambda name: SIMILARITIES[name].label,
+        disabled=VIEWS[of].tap is None,
+        help=" ".join(each.sentence for each in SIMILARITIES.values())
+        + " Aligned neurons are compared by correlation; CKA does not apply to them.",
     )
     tokens = columns[2].number_input(
         "Calibration tokens",
@@ -128,7 +117,8 @@ def describe(question: Question) -> str:
 
 def what(question: Question) -> str:
     """What is compared by which metric."""
-    return OF[question.of] + ("" if question.of == "aligned" else f", {METRICS[question.metric]}")
+    view, metric = VIEWS[question.of], SIMILARITIES[question.metric]
+    return view.label if view.tap is None else f"{view.label}, {metric.label}"
 
 
 def show(answer: Answer, question: Question, subject: Subject) -> None:

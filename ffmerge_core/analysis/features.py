@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, get_args
 
 import pandas as pd
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.analysis.alignment import Match, correlate, match_neurons, standardised
-from ffmerge_core.analysis.similarity import cka_matrix
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.errors import DataError
+from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import shared_copy
 from ffmerge_core.models.sublayers import FFSublayer
@@ -22,8 +24,6 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch
 
 Tap = Literal["pre", "output", "attention"]
-Of = Literal["output", "pre", "attention", "aligned"]
-Metric = Literal["cka", "unbiased_cka"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +136,8 @@ def calibrate(
 
 def similarity_matrix(
     feats: Features,
-    of: Of = "output",
-    metric: Metric = "cka",
+    of: str = "output",
+    metric: str = "cka",
     stack: str | None = None,
     report: Report = silent,
 ) -> pd.DataFrame:
@@ -149,25 +149,28 @@ def similarity_matrix(
     metric: linear CKA, "cka" (biased, in [0, 1]) or "unbiased_cka".
     """
     names = _names(feats, stack)
-    if metric not in get_args(Metric):
-        raise DataError(f"metric is {metric!r}; it must be one of {', '.join(get_args(Metric))}.")
-    if metric == "unbiased_cka" and feats.n_tokens < 4:
-        raise DataError(f"Unbiased CKA needs 4 tokens or more; there are {feats.n_tokens}.")
+    view, measure = VIEWS.of(of), SIMILARITIES.of(metric)
+    if feats.n_tokens < measure.fewest:
+        raise DataError(
+            f"{measure.label} needs {measure.fewest} tokens or more; there are {feats.n_tokens}."
+        )
 
     def on_pair(done: int, total: int) -> None:
         report(done, total, "Comparing pairs of sublayers")
 
-    if of == "aligned":
-        values = _aligned_matrix(feats, names, on_pair)
+    if view.tap is None:
+        assert view.matrix is not None, "what has no tap has a measure of its own"
+        values = resolve(view.matrix)(feats, names, on_pair)
     else:
-        loaders = [_reader(feats, name, of) for name in names]
-        values = cka_matrix(loaders, unbiased=metric == "unbiased_cka", on_pair=on_pair)
+        readers = [partial(getattr, feats[name], view.tap) for name in names]
+        values = resolve(measure.matrix)(readers, on_pair=on_pair)
     return pd.DataFrame(values.numpy(), index=names, columns=names)
 
 
-def _aligned_matrix(
+def aligned_matrix(
     feats: Features, names: list[str], on_pair: Callable[[int, int], None]
 ) -> Tensor:
+    """Mean matched correlation of each pair's neurons, (n, n); 1 on the diagonal."""
     values = torch.eye(len(names), dtype=torch.float64)
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     for done, (i, j) in enumerate(pairs, start=1):
@@ -185,16 +188,6 @@ def _names(feats: Features, stack: str | None) -> list[str]:
     if not names:
         raise DataError(f"There is no stack {wanted!r}; this model has {', '.join(stacks)}.")
     return names
-
-
-def _tap(features: SublayerFeatures, tap: Tap) -> Tensor:
-    return {"pre": features.pre, "output": features.output, "attention": features.attention}[tap]
-
-
-def _reader(feats: Features, name: str, of: Of) -> Callable[[], Tensor]:
-    if of not in _taps():
-        raise DataError(f"of is {of!r}; it must be one of {', '.join((*_taps(), 'aligned'))}.")
-    return lambda: _tap(feats[name], of)
 
 
 def _taps() -> tuple[Tap, ...]:

@@ -8,13 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from ffmerge_core.plan import ANCHORS, METHODS, Anchor, merges, searched
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, Anchor, merges, searched
+from ffmerge_core.storage.layouts import LAYOUTS
 
-# Those of analysis.features and models.checkpoint, which import torch; a test holds them equal.
-Of = Literal["output", "pre", "attention", "aligned"]
-Measure = Literal["cka", "unbiased_cka"]
-Layout = Literal["compact", "portable"]
 Scored = Literal["validation", "test"]
 
 # torch takes no larger one.
@@ -62,6 +59,24 @@ SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=_LARGEST_SEED, help="Of the calibration draw.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+OfOption = Annotated[
+    str,
+    typer.Option(
+        "--of",
+        metavar="NAME",
+        parser=one_of(lambda: VIEWS),
+        help=f"What is compared: {', '.join(VIEWS)} (neurons after alignment).",
+    ),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        parser=one_of(lambda: SIMILARITIES),
+        help=f"{' or '.join(SIMILARITIES)}; not used for aligned.",
+    ),
+]
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="encoder or decoder, where a model has both.")
 ]
@@ -123,9 +138,11 @@ WrittenRecipeOption = Annotated[
     Path | None, typer.Option("--recipe", metavar="FILE", help="Write what was done to this file.")
 ]
 QuantizeOption = Annotated[
-    Quantization | None,
+    str | None,
     typer.Option(
         "--quantize",
+        metavar="NAME",
+        parser=one_of(lambda: QUANTIZATIONS),
         help="Keep FF and attention weights as int8 after the merge; llm.int8 rounds inputs too.",
     ),
 ]
@@ -133,9 +150,12 @@ ExportOption = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Save the merged model here.")
 ]
 LayoutOption = Annotated[
-    Layout,
+    str,
     typer.Option(
-        "--layout", help="compact keeps merged weights once; portable opens without ffmerge."
+        "--layout",
+        metavar="NAME",
+        parser=one_of(lambda: LAYOUTS),
+        help="compact keeps merged weights once; portable opens without ffmerge.",
     ),
 ]
 OverwriteOption = Annotated[

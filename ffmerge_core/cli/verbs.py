@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ffmerge_core import __version__, demos
+from ffmerge_core.analysis.views import VIEWS
 from ffmerge_core.cli.baselines import baselines
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
@@ -19,9 +20,9 @@ from ffmerge_core.cli.options import (
     GroupOption,
     JsonOption,
     LayoutOption,
-    Measure,
     MethodOption,
-    Of,
+    MetricOption,
+    OfOption,
     OutOption,
     OverwriteOption,
     PlanSeedOption,
@@ -117,10 +118,8 @@ def info(
 @app.command()
 def similarity(
     source: SourceArgument,
-    of: Annotated[
-        Of, typer.Option("--of", help="What is compared; aligned: neurons after alignment.")
-    ] = "output",
-    metric: Annotated[Measure, typer.Option("--metric", help="Not used for aligned.")] = "cka",
+    of: OfOption = "output",
+    metric: MetricOption = "cka",
     stack: StackOption = None,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
@@ -155,7 +154,7 @@ def similarity(
             "revision": model.revision,
             "data_revision": model.require_task().revision,
             "of": of,
-            "metric": None if of == "aligned" else metric,
+            "metric": metric if VIEWS[of].tap else None,
             "n_tokens": feats.n_tokens,
             "seed": seed,
             "names": list(matrix.index),

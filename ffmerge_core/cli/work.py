@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffmerge_core.cli.options import Layout
 from ffmerge_core.cli.tables import (
     batch_rows,
     before_and_after,
@@ -93,7 +92,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 def exported(
     model: fm.LoadedModel,
     folder: Path,
-    layout: Layout,
+    layout: str,
     overwrite: bool,
     report: Report,
     *,

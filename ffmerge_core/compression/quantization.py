@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.int8 import check_installed, lay_out_int8, rounded
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import shared_copy
-from ffmerge_core.plan.recipe import Quantization
-from ffmerge_core.plan.values import one_of
 
 
-def quantize(model: LoadedModel, how: Quantization = "int8") -> LoadedModel:
+def quantize(model: LoadedModel, how: str = "int8") -> LoadedModel:
     """A new model whose FF and attention matrices are int8, with one scale a row.
 
     Weights only: inputs stay floating-point, and so do embeddings, norms, biases and the head,
@@ -24,8 +21,9 @@ def quantize(model: LoadedModel, how: Quantization = "int8") -> LoadedModel:
     Raises `PlanError` for a model that is quantised already: round a model once; and without
     what `how` needs.
     """
-    one_of("how", how, get_args(Quantization))
     check_installed(how, PlanError)
+    if model.plan is not None and not model.plan.record.int8:
+        raise PlanError(f"What {model.plan.record.label} leaves cannot be rounded to {how}.")
     if model.quantized is not None:
         raise PlanError(
             f"The weights of this model are {model.quantized} already. Quantise a model once."

@@ -14,7 +14,6 @@ from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Curve, Plan
-from ffmerge_core.plan.recipe import Quantization
 from ffmerge_core.tasks.task import Task
 
 
@@ -42,7 +41,7 @@ class LoadedModel:
     data: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curve: Curve | None = None
-    quantized: Quantization | None = None
+    quantized: str | None = None
 
     @cached_property
     def n_parameters(self) -> int:

@@ -25,6 +25,7 @@ from ffmerge_core.plan.methods import (
     plan_from_dict,
     searched,
 )
+from ffmerge_core.plan.quantizations import QUANTIZATIONS, Quantization
 from ffmerge_core.plan.reading import recipe_from_json
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
@@ -36,6 +37,7 @@ __all__ = [
     "ANCHORS",
     "METHODS",
     "NOTHING_MERGED",
+    "QUANTIZATIONS",
     "Anchor",
     "Curve",
     "CurvePoint",
@@ -48,6 +50,7 @@ __all__ = [
     "Method",
     "Narrow",
     "Plan",
+    "Quantization",
     "Recipe",
     "Recovery",
     "Reduce",

@@ -131,16 +131,6 @@ class Method(Kind):
     usual: bool = False
     int8: bool = True
 
-    @property
-    def line(self) -> str:
-        """ "Permute: aligns neurons, then averages"."""
-        return f"{self.label}: {self.help[:1].lower()}{self.help[1:].removesuffix('.')}"
-
-    @property
-    def sentence(self) -> str:
-        """In Markdown: "**Permute** aligns neurons, then averages."."""
-        return f"**{self.label}** {self.help[:1].lower()}{self.help[1:]}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Method):

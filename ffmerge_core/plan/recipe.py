@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ffmerge_core.plan.methods import Plan, plan_from_dict
+from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of, whole
-
-# int8: the weights alone. llm.int8: the same weights, and each input rounded as it comes.
-Quantization = Literal["int8", "llm.int8"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,14 @@ class Recipe:
     data_revision: str | None = None
     python: str | None = None
     recovery: Recovery | None = None
-    quantize: Quantization | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         whole("tokens", self.tokens, 2)
         whole("seed", self.seed, 0)
         one_of("dtype", self.dtype, ("float32",))
         if self.quantize is not None:
-            one_of("quantize", self.quantize, get_args(Quantization))
+            QUANTIZATIONS.of(self.quantize)
 
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()

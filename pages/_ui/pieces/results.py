@@ -12,7 +12,7 @@ from ffmerge_core.reporting.costs import batch_costs, costs_note, step_costs
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import Stored, figures_of, made
 from ffmerge_core.tasks.metrics import metric
-from pages._ui.pieces.widgets import WEIGHTS, count, megabytes, percent
+from pages._ui.pieces.widgets import count, megabytes, percent, weights_label
 
 if TYPE_CHECKING:
     pass
@@ -98,7 +98,7 @@ def _whole_megabytes(n_bytes: int) -> str:
 def what_it_saves(recipe: Mapping[str, Any]) -> str:
     if made(recipe) in ("Tuned", "Same"):
         if quantize := recipe.get("quantize"):
-            return f"Nothing was merged: what is saved is saved by {WEIGHTS[quantize]} alone."
+            return f"Nothing was merged: what is saved is saved by {weights_label(quantize)} alone."
         return "Nothing was merged, so nothing is saved: this is the control."
     if not _ties_only(recipe):
         return "Parameters, memory and speed are three things; each has its row."

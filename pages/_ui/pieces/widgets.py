@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import streamlit as st
@@ -16,18 +15,16 @@ from streamlit.errors import FragmentHandledException
 from streamlit.navigation.page import StreamlitPage
 
 from ffmerge_core.errors import Cancelled, FFMergeError
+from ffmerge_core.plan import QUANTIZATIONS
 from ffmerge_core.tasks.metrics import metric
 
 log = logging.getLogger(__name__)
 
-# What the FF and attention weights are kept as; "" is as they are.
-WEIGHTS = {"": "float32", "int8": "int8", "llm.int8": "LLM.int8()"}
-_WEIGHTS_HELP = (
-    "int8: at the end the FF and attention weights are rounded, which leaves as many parameters in "
-    "about a quarter of the memory. Each pass turns them back into floating-point numbers, which "
-    "takes time. LLM.int8() keeps the same weights and rounds the inputs of each matrix as well; "
-    "it needs bitsandbytes, and is slow without a GPU. Such a model can be neither merged nor "
-    "trained any more, and is saved compactly only."
+# What the FF and attention weights are kept as if nothing is rounded.
+AS_THEY_ARE = "float32"
+_ROUNDED = (
+    "A model with rounded weights can be neither merged nor trained any more, and is saved "
+    "compactly only."
 )
 
 
@@ -150,18 +147,23 @@ def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
     return list((score.get("others") or {}).items())
 
 
+def weights_label(quantize: str | None) -> str:
+    """ "float32" of nothing, "LLM.int8()" of "llm.int8"."""
+    return QUANTIZATIONS[quantize].label if quantize else AS_THEY_ARE
+
+
 def choose_weights(key: str, **options: Any) -> str:
-    """What the weights are kept as at the end; LLM.int8() where it can be, or is chosen already.
+    """What the weights are kept as at the end: of what can be here, or is chosen already.
 
     key: of the choice in the session, where it may stand already. options: of the widget.
     """
-    there = find_spec("bitsandbytes") is not None
-    kept = [each for each in WEIGHTS if each != "llm.int8" or there]
+    kept = ["", *(name for name, record in QUANTIZATIONS.items() if record.installed)]
     if (chosen := st.session_state.get(key)) and chosen not in kept:
         kept.append(chosen)
     return st.segmented_control(
-        "Weights", kept, required=True, key=key, format_func=WEIGHTS.__getitem__,
-        help=_WEIGHTS_HELP, **options,
+        "Weights", kept, required=True, key=key, format_func=weights_label,
+        help=" ".join((*(QUANTIZATIONS[name].sentence for name in kept if name), _ROUNDED)),
+        **options,
     )  # fmt: skip
 
 

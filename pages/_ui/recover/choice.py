@@ -12,7 +12,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from pages._ui.pieces.widgets import WEIGHTS, choose_weights, count, numbered
+from pages._ui.pieces.widgets import choose_weights, count, numbered, weights_label
 from pages._ui.state.shared import current_workspace, run_store
 from pages._ui.state.subject import Subject
 
@@ -155,7 +155,7 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         f"{recovery_in_words(recovery)}. Scored on the validation split every "
         f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
         "weights are kept, the start's among them. Tied weights stay tied."
-        + (f" Then they are rounded to {WEIGHTS[quantize]}." if quantize else "")
+        + (f" Then they are rounded to {weights_label(quantize)}." if quantize else "")
     )
     return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
 

@@ -15,7 +15,7 @@ from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.scores import made
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.results import before_and_after
-from pages._ui.pieces.widgets import WEIGHTS, Download, download_row, figure_row, next_step
+from pages._ui.pieces.widgets import Download, download_row, figure_row, next_step, weights_label
 from pages._ui.recover.choice import is_of_plan
 from pages._ui.recover.jobs import start
 from pages._ui.state.shared import current_workspace
@@ -82,7 +82,7 @@ def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
 
 
 def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
-    rounding = f" and the rounding to {WEIGHTS[recipe.quantize]}" if recipe.quantize else ""
+    rounding = f" and the rounding to {weights_label(recipe.quantize)}" if recipe.quantize else ""
     after = f"the recovery{rounding}"
     said = f"“{made(run.recipe)}” is after {after}"
     if recipe.quantize:

@@ -189,8 +189,8 @@ class Shelf:
         )
         matrix = fm.similarity_matrix(
             feats,
-            of=question.of,  # type: ignore[arg-type]
-            metric=question.metric,  # type: ignore[arg-type]
+            of=question.of,
+            metric=question.metric,
             stack=question.stack,
             report=report,
         )

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
-from ffmerge_core.plan import ANCHORS, merges
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.plan import ANCHORS, QUANTIZATIONS, merges
 from pages._ui.state.subject import Opened
 
 Group = tuple[str, ...]
 Groups = tuple[Group, ...]
 
-FEATURES = ("output", "pre", "attention", "aligned")
-METRICS = ("cka", "unbiased_cka")
-QUANTIZED = ("", *get_args(Quantization))
 HISTORY = 50
 KEPT = 20
 _FORMAT = 2
@@ -181,11 +178,11 @@ def _settings(data: Any) -> Settings:
         data = {"quantize": "int8" if data.get("int8") is True else "", **older}
     _expect(data, Settings)
     choices = {
-        "feature": FEATURES,
-        "metric": METRICS,
+        "feature": VIEWS,
+        "metric": SIMILARITIES,
         "method": merges(),
         "anchor": ANCHORS,
-        "quantize": QUANTIZED,
+        "quantize": ("", *QUANTIZATIONS),
     }
     if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")
