@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ffmerge_core.errors import PlanError
 from ffmerge_core.models.int8 import check_installed, int8_bytes
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import Curve, Recipe
-from ffmerge_core.progress import Report, silent
+from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
@@ -217,16 +216,7 @@ def _check_source(recipe: Recipe, model: LoadedModel) -> None:
         )
 
 
-def _part(report: Report, index: int) -> Callable[..., None]:
-    """Progress of one step as a share of all, in thousandths."""
-
-    def inner(step: int, total: int, message: str, values: Any = None) -> None:
-        share = (index + step / max(total, 1)) / len(_STEPS)
-        report(
-            round(1000 * share),
-            1000,
-            f"{_STEPS[index]}: {message[:1].lower()}{message[1:]}",
-            values,
-        )
-
-    return inner
+def _part(report: Report, index: int) -> Report:
+    """The report of one of the steps."""
+    n = len(_STEPS)
+    return part(report, index / n, (index + 1) / n, f"{_STEPS[index]}: ")

@@ -44,7 +44,7 @@ def recipes(plans: Mapping[str, Plan], like: Recipe, *, control: bool = True) ->
     return found
 
 
-def carry_out(
+def record_baselines(
     store: RunStore,
     wanted: Mapping[str, Recipe],
     run: Callable[[Recipe, Report, Path | None], RunResult],
@@ -91,7 +91,7 @@ def _run(
 
     if recipe.recovery is None:
         return record(store, recipe, recoveries.name_of(recipe), whole, report)[0]
-    return recoveries.carry_out(store, recipe, whole, report)[0]
+    return recoveries.record_recovery(store, recipe, whole, report)[0]
 
 
 class _Ended(Interrupted):

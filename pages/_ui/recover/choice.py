@@ -10,14 +10,15 @@ import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from pages._ui.pieces.widgets import WEIGHTS, choose_weights, count, numbered
+from pages._ui.pieces.widgets import WEIGHTS, choose_weights, numbered
+from pages._ui.state.recipes import LARGEST_SEED
 from pages._ui.state.shared import current_workspace, run_store
 from pages._ui.state.subject import Subject
 
 DEFAULT = Recovery()
-_LARGEST_SEED = 2**31 - 1  # as on the Similarity page
 
 
 def runs_of(subject: Subject) -> list[Run]:
@@ -176,7 +177,7 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
         seed = right.number_input(
             "Seed",
             0,
-            _LARGEST_SEED,
+            LARGEST_SEED,
             None,
             placeholder=f"The run's own: {plan.seed}",
             key="recover_seed",

@@ -12,7 +12,7 @@ from ffmerge_core.plan import NOTHING_MERGED, Curve, Recipe
 from ffmerge_core.reporting.figures import recovery_chart, to_html
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.results import before_and_after
 from pages._ui.pieces.widgets import WEIGHTS, Download, download_row, figure_row, next_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.plan import MergePlan
-from pages._ui.pieces.widgets import count, percent
+from ffmerge_core.reporting.formats import count, percent
 from pages._ui.search.found import LAYER_DROP, Search
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject

@@ -22,6 +22,7 @@ from pages._ui.state.subject import Opened, Subject, demo_subject, loaded_subjec
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
     import ffmerge_core as fm
 
@@ -95,6 +96,7 @@ class Shelf:
     scores: Recent[tuple[Opened, str], fm.Evaluation] = field(default_factory=lambda: Recent(16))
     answers: Recent[Question, Answer] = field(default_factory=lambda: Recent(64))
     results: Recent[str, fm.RunResult] = field(default_factory=lambda: Recent(3))
+    pictures: Recent[tuple[str, str, str], go.Figure] = field(default_factory=lambda: Recent(16))
 
     def subject(self, opened: Opened) -> Subject | None:
         """What is known of a model; None if it was not opened yet and no card tells it."""
@@ -195,6 +197,21 @@ class Shelf:
             report=report,
         )
         return self.answers.put(question, Answer(matrix, feats.n_tokens, feats.shortfall))
+
+    def picture(
+        self, run_id: str, names: tuple[str, str], feats: fm.Features, report: Report
+    ) -> go.Figure:
+        """How a run matched the neurons of (anchor, sublayer); feats: those that it merged by.
+
+        The picture alone is kept, of 256 × 256 points at most: a d_ff × d_ff correlation is not.
+        """
+        from ffmerge_core.reporting.figures import matching_figure
+
+        report(0, 1, f"Correlating the neurons of {' and '.join(names)}")
+        figure = matching_figure(
+            feats.correlation(*names).numpy(), feats.match(*names).permutation.numpy(), names
+        )
+        return self.pictures.put((run_id, *names), figure)
 
     def replay(self, recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
         """Carry out a recipe with what is on the shelf, and put there what it made.
