@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
 from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe
+from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.reporting import recoveries
 from ffmerge_core.reporting.recording import record
@@ -119,7 +120,7 @@ def _finished(store: RunStore, recipe: Recipe) -> Run | None:
         with suppress(FFMergeError):  # of another version
             known = Recipe.from_dict(run.recipe)
             # Another version of Python is no matter where the data are the same.
-            if replace(known, python=recipe.python) == recipe:
+            if same_but(known, recipe, "python"):
                 return run
     return None
 

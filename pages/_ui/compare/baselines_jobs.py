@@ -45,10 +45,10 @@ def work(models: Shelf, store: RunStore, asked: Asked, report: Report) -> Done:
     """Choose the plans and carry them out; runs on the jobs' thread."""
     model = models.load(Opened.of(asked.like), report)
     from ffmerge_core.compression.budget import baselines, unmet
-    from ffmerge_core.compression.running import fixed
+    from ffmerge_core.compression.running import pinned
 
     # A run's recipe keeps its revisions, so that weights that changed since are refused.
-    like = asked.like if asked.like.revision else fixed(asked.like, model)
+    like = pinned(asked.like, model)
     choosing = 1 / (1 + len(asked.kinds))
     plans, said = {}, []
     if asked.kinds:

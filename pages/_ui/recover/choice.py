@@ -10,6 +10,7 @@ import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
+from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
@@ -68,7 +69,7 @@ def is_plain(run: Run) -> bool:
 
 def is_of_plan(run: Run, plan: Recipe) -> bool:
     """Whether a run carries out this plan; its recovery may have drawn by another seed."""
-    return replace(untuned(run), seed=plan.seed, python=plan.python) == plan
+    return same_but(untuned(run), plan, "seed", "python")
 
 
 def choose_plan(runs: Sequence[Run]) -> Recipe:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ffmerge_core.errors import Cancelled, DataError, PlanError
+from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.runs import RunStore
@@ -130,20 +130,10 @@ class Shelf:
         if self.subject(opened) is None:
             opened = self.open(opened, report)
         model = self.load(opened, report)
-        from ffmerge_core.compression.running import fixed
+        from ffmerge_core.compression.running import check_source
 
         recipe.plan.check(model.sublayers)
-        now = fixed(recipe, model)
-        for what, then, found in (
-            ("weights", recipe.revision, now.revision),
-            ("data", recipe.data_revision, now.data_revision),
-        ):
-            if then not in (None, found):
-                raise PlanError(
-                    f"The {what} of this recipe are others ({str(then)[:12]}) than those that are "
-                    f"here now ({str(found)[:12]}), so it would give other numbers. Restore them, "
-                    "or take its revisions out to open it on these."
-                )
+        check_source(recipe, model)
         return opened
 
     def _forget(self, opened: Opened, revision: str) -> None:
