@@ -25,13 +25,14 @@ def silent(step: int, total: int, message: str, values: Mapping[str, float] | No
 def part(report: Report, start: float, end: float, said: str = "") -> Report:
     """For a part of some work, from `start` to `end` of 0 to 1: told in thousandths of all of it.
 
-    said: put before each message.
+    said: put before each message, which goes on in lower case: "Merging: " and "Reading".
     """
 
     def told(
         step: int, total: int, message: str, values: Mapping[str, float] | None = None
     ) -> None:
         share = start + (end - start) * min(step / max(total, 1), 1)
-        report(round(1000 * share), 1000, f"{said}{message}", values)
+        after = message[:1].lower() + message[1:] if said else message
+        report(round(1000 * share), 1000, said + after, values)
 
     return told

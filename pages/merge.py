@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, Recipe, merges, short
+from ffmerge_core.plan import ANCHORS, METHODS, Recipe, merges, short
 from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
 from pages._ui.merge.alignment import alignment
@@ -18,7 +16,14 @@ from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import opened_subject
 from pages._ui.pieces.results import before_and_after
 from pages._ui.pieces.savings import savings
-from pages._ui.pieces.widgets import choose_weights, empty_state, guarded, next_step, weights_label
+from pages._ui.pieces.widgets import (
+    choose_weights,
+    empty_state,
+    guarded,
+    next_step,
+    weights_label,
+)
+from pages._ui.state.recipes import LARGEST_SEED, recipe_of
 from pages._ui.state.shared import current_workspace, run_store, shelf
 from pages._ui.state.subject import Opened, Subject
 
@@ -42,23 +47,34 @@ def choose(subject: Subject) -> Recipe:
         "of an even group is the earlier of the two. A plain average and a random draw have none.",
     )
     with left:
-        quantize: Any = choose_weights("quantize")
-    workspace.choose(method=method, anchor=anchor, quantize=quantize)
+        seed = (
+            choose_draw(chosen.plan_seed) if "seed" in METHODS[method].needs else chosen.plan_seed
+        )
+        quantize = choose_weights("quantize")
+    workspace.choose(method=method, anchor=anchor, plan_seed=seed, quantize=quantize)
     with right:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
         savings(subject)
         if quantize:
             st.caption(f"Memory is before the weights are rounded to {weights_label(quantize)}.")
-    return Recipe(
-        source=subject.source,
-        plan=MergePlan(workspace.groups, method=method, anchor=anchor),
-        data=subject.opened.data,
-        fidelity=subject.opened.fidelity,
-        tokens=chosen.tokens,
-        seed=chosen.seed,
-        quantize=quantize or None,
+    return recipe_of(workspace.state)
+
+
+def choose_draw(chosen: int) -> int:
+    """The seed of a method that draws weights."""
+    # Not before: a key that no widget has would outlive the seed that is restored meanwhile.
+    st.session_state.setdefault("plan_seed", chosen)
+    seed = st.number_input(
+        "Seed of the draw",
+        0,
+        LARGEST_SEED,
+        key="plan_seed",
+        width=220,
+        help="Which random weights are drawn. The seed on the Similarity page chooses the "
+        "calibration tokens.",
     )
+    return int(seed)
 
 
 def merge_button(recipe: Recipe) -> None:

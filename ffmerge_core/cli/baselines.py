@@ -11,12 +11,12 @@ import typer
 
 from ffmerge_core.cli.options import JsonOption, RecipeOption, one_of
 from ffmerge_core.cli.recipes import pinned, read_recipe
-from ffmerge_core.cli.tables import change_text, count, figure_text
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import history, opened
 from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
-from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, carry_out, recipes
+from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, recipes, record_baselines
+from ffmerge_core.reporting.formats import change_text, count, figure_text
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
@@ -147,7 +147,7 @@ def _carried_out(
 
     done: list[Carried] = []
     try:
-        for each in carry_out(store, wanted, run, report):
+        for each in record_baselines(store, wanted, run, report):
             done.append(each)
             if each.error:
                 note(f"{each.kind}: {each.error}")

@@ -19,11 +19,11 @@ from ffmerge_core.cli.options import (
     WrittenRecipeOption,
 )
 from ffmerge_core.cli.recipes import pinned
-from ffmerge_core.cli.tables import change_text, count, figure_text
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import opened, write_recipe
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import Anchor, Recipe, merges
+from ffmerge_core.reporting.formats import change_text, count, figure_text
 from ffmerge_core.reporting.scores import LOSS, Stored
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
 from ffmerge_core.cli.recover import recover
 from ffmerge_core.cli.reproduce import reproduce
 from ffmerge_core.cli.search import search
-from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
+from ffmerge_core.cli.tables import evaluation_rows, matrix_rows
 from ffmerge_core.cli.terminal import (
     Verbs,
     note,
@@ -53,16 +53,17 @@ from ffmerge_core.cli.terminal import (
 )
 from ffmerge_core.cli.work import (
     add_test_split,
-    carry_out,
     exported,
     history,
     opened,
+    run_recipe,
     say_exported,
     show_run,
     write_recipe,
 )
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.reporting.formats import count
 
 app = typer.Typer(
     cls=Verbs,
@@ -232,7 +233,7 @@ def merge(
         if recipe is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(recipe, wanted)
-        id, result = carry_out(store, model, wanted, report)
+        id, result = run_recipe(store, model, wanted, report)
         sizes = None
         if export is not None:
             sizes = exported(result.merged, export, layout, overwrite, report, result=result)
@@ -249,7 +250,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
     store = history()
     with progress() if wanted.recovery is None else stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
-        id, result = carry_out(store, model, pinned(wanted, model), report)
+        id, result = run_recipe(store, model, pinned(wanted, model), report)
         if final:
             try:
                 add_test_split(store, id, result, report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from ffmerge_core.errors import PlanError
 from ffmerge_core.models.int8 import check_installed, int8_bytes
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import Curve, Recipe
-from ffmerge_core.progress import Report, silent
+from ffmerge_core.plan.fitting import unlike
+from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
@@ -110,7 +110,7 @@ def run(
             model = model or load(
                 recipe.source, task=recipe.data, report=_part(report, 0), fidelity=recipe.fidelity
             )
-        _check_source(recipe, model)
+        check_source(recipe, model)
         recipe.plan.check(model.sublayers)
         if recipe.quantize is not None:
             check_installed(recipe.quantize, PlanError)
@@ -174,6 +174,22 @@ def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
     )
 
 
+def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
+    """The recipe with the full source and the hashes that it lacks.
+
+    One that it names already stays: it is what the recipe asks for. Raises `PlanError` for a plan
+    that does not fit the model, before anything is written or kept of it.
+    """
+    recipe.plan.check(model.sublayers)
+    now = fixed(replace(recipe, source=model.source, data=model.data), model)
+    return replace(
+        now,
+        revision=recipe.revision or now.revision,
+        data_revision=recipe.data_revision or now.data_revision,
+        python=recipe.python or now.python,
+    )
+
+
 def evaluate(
     model: LoadedModel, split: Split = "validation", report: Report = silent
 ) -> Evaluation:
@@ -198,35 +214,27 @@ def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
     return replace(recipe, recovery=replace(recipe.recovery, until=curve.steps))
 
 
-def _check_source(recipe: Recipe, model: LoadedModel) -> None:
-    if recipe.revision is not None and recipe.revision != model.revision:
+def check_source(recipe: Recipe, model: LoadedModel) -> None:
+    """Raise `PlanError`, saying what to do, if a recipe is of other weights or data than these."""
+    task, here = model.require_task(), platform.python_version()
+    found = unlike(recipe, revision=model.revision, data_revision=task.revision, python=here)
+    if found is None:
+        return
+    then, now = found.then[:12], found.now[:12]
+    if found.what == "weights":
         raise PlanError(
-            f"{recipe.source} holds other weights now (revision {model.revision[:12]}) than when "
-            f"this recipe was written ({recipe.revision[:12]}). Restore them, or take the recipe's "
-            "revision out to run it on these."
+            f"{recipe.source} holds other weights now (revision {now}) than when this recipe was "
+            f"written ({then}). Restore them, or take the recipe's revision out to run it on these."
         )
-    task = model.require_task()
-    if recipe.data_revision is not None and recipe.data_revision != task.revision:
-        here, there = platform.python_version(), recipe.python
-        told = there not in (None, here)
-        cause = f" It was written under Python {there}; this is {here}." if told else ""
-        raise PlanError(
-            f"{task.data} says something else now (revision {task.revision[:12]}) than when this "
-            f"recipe was written ({recipe.data_revision[:12]}).{cause} Restore it, or take the "
-            "recipe's data_revision out to run it on this."
-        )
+    wrote = found.python
+    cause = f" It was written under Python {wrote}; this is {here}." if wrote else ""
+    raise PlanError(
+        f"{task.data} says something else now (revision {now}) than when this recipe was written "
+        f"({then}).{cause} Restore it, or take the recipe's data_revision out to run it on this."
+    )
 
 
-def _part(report: Report, index: int) -> Callable[..., None]:
-    """Progress of one step as a share of all, in thousandths."""
-
-    def inner(step: int, total: int, message: str, values: Any = None) -> None:
-        share = (index + step / max(total, 1)) / len(_STEPS)
-        report(
-            round(1000 * share),
-            1000,
-            f"{_STEPS[index]}: {message[:1].lower()}{message[1:]}",
-            values,
-        )
-
-    return inner
+def _part(report: Report, index: int) -> Report:
+    """The report of one of the steps."""
+    n = len(_STEPS)
+    return part(report, index / n, (index + 1) / n, f"{_STEPS[index]}: ")

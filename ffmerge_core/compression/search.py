@@ -33,7 +33,7 @@ from ffmerge_core.plan import (
     stack_of,
 )
 from ffmerge_core.plan.values import one_of
-from ffmerge_core.progress import Report, silent
+from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 
 
@@ -252,12 +252,12 @@ def _steps(report: Report, steps: int) -> Callable[[str], Report]:
 
     def next_step(said: str) -> Report:
         at = next(order)
+        step_told = part(report, at / steps, (at + 1) / steps, said)
 
         def told(
             step: int, total: int, message: str, values: Mapping[str, float] | None = None
         ) -> None:
-            share = at + step / max(total, 1)
-            report(round(1000 * share), 1000 * steps, said, values)
+            step_told(step, total, "", values)
 
         return told
 

@@ -38,7 +38,7 @@ def folder_of(store: RunStore, recipe: Recipe) -> Path:
     return store.path.parent / "recoveries" / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def carry_out(
+def record_recovery(
     store: RunStore,
     recipe: Recipe,
     run: Callable[[Recipe, Report, Path], RunResult],

@@ -8,11 +8,13 @@ import streamlit as st
 
 from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, rivals
 from ffmerge_core.reporting.baseline_runs import CONTROL
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.runs import Run
+from ffmerge_core.reporting.stored import is_merge, is_original, method_of
 from pages._ui.compare.baselines_jobs import Asked, latest, progress, run_button
-from pages._ui.compare.table import figure_of, method_of
-from pages._ui.pieces.widgets import count, numbered
+from pages._ui.compare.table import figure_of
+from pages._ui.pieces.widgets import numbered
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
@@ -78,13 +80,13 @@ def _run(runs: Sequence[Run], selected: Sequence[Run]) -> Run | None:
 
     At first the row selected, or else the run that this tab made or opened, or else a merge.
     """
-    done = [run for run in runs if run.result is not None and method_of(run) != "original"]
+    done = [run for run in runs if run.result is not None and not is_original(run.recipe)]
     by_id = {run.id: run for run in done}
     open_run = current_workspace().run_id
     pointed_at = [id for id in (*(run.id for run in selected), open_run) if id in by_id]
     # The paper's method first: the other merges may be baselines of an earlier one.
-    merges = [run for run in done if "groups" in run.recipe["plan"]]
-    merges.sort(key=lambda run: method_of(run) != "permute")
+    merges = [run for run in done if is_merge(run.recipe)]
+    merges.sort(key=lambda run: method_of(run.recipe) != "permute")
     default = next(iter((*pointed_at, *(run.id for run in merges), A_NUMBER)))
     labels = {A_NUMBER: A_NUMBER}
     for run in reversed(done):  # an older one keeps its label when another of its name lands

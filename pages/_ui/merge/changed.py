@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.formats import count
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.reporting.text_diff import word_diff
 from pages._ui.merge.examples import (
     changed_examples,
@@ -20,7 +21,6 @@ from pages._ui.merge.examples import (
     picture,
     window_text,
 )
-from pages._ui.pieces.widgets import count
 
 if TYPE_CHECKING:
     import ffmerge_core as fm

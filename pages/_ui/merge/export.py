@@ -20,11 +20,12 @@ from ffmerge_core.kinds import resolve
 from ffmerge_core.plan import MergePlan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.reporting.formats import count, megabytes
 from ffmerge_core.reporting.runs import Run
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.storage.layouts import LAYOUTS, Layout
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
-from pages._ui.pieces.widgets import Download, count, download_row, megabytes
+from pages._ui.pieces.widgets import Download, download_row
 
 if TYPE_CHECKING:
     import ffmerge_core as fm

@@ -1,9 +1,8 @@
-"""Small pieces that every page uses: guarding, empty states, downloads, number formats."""
+"""Small pieces that every page uses: guarding, empty states, downloads, scores in a line."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from streamlit.navigation.page import StreamlitPage
 
 from ffmerge_core.errors import Cancelled, FFMergeError
 from ffmerge_core.plan import QUANTIZATIONS
-from ffmerge_core.tasks.metrics import metric
+from ffmerge_core.reporting.formats import count, figure_text
+from ffmerge_core.reporting.scores import figures_of
 
 log = logging.getLogger(__name__)
 
@@ -102,49 +102,14 @@ def figure_row() -> DeltaGenerator:
     return st.container(horizontal=True, gap="medium")
 
 
-def count(number: int) -> str:
-    """604810 -> "604,810"."""
-    return f"{number:,}"
-
-
-def megabytes(n_bytes: float) -> str:
-    """Decimal megabytes: 2419240 -> "2.42 MB"."""
-    return f"{n_bytes / 1e6:,.2f} MB"
-
-
-def percent(share: float) -> str:
-    """0.9731 -> "97.3%"; what is not finite -> "unknown"."""
-    return f"{100 * share:.1f}%" if math.isfinite(share) else "unknown"
-
-
-def with_interval(
-    value: float, interval: tuple[float, float], form: Callable[[float], str] = percent
-) -> str:
-    """0.9731, (0.961, 0.982) -> "97.3% (96.1% to 98.2%)"."""
-    low, high = interval
-    return f"{form(value)} ({form(low)} to {form(high)})"
-
-
 def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
     """An `Evaluation.summary()` in a line: all its figures with intervals, and n.
 
-    examples: what was scored, in the plural. A summary stored before there were other figures
-    lacks them.
+    examples: what was scored, in the plural.
     """
-    main = (score["metric"], score["value"], score["interval"])
-    others = [(name, each["value"], each["interval"]) for name, each in other_figures(score)]
-    loss = ("loss", score["loss"], score["loss_interval"])
-    figures = (
-        f"{name} {with_interval(value, interval, metric(name).text)}"
-        for name, value, interval in (main, *others, loss)
-    )
+    figures = (f"{name} {figure_text(name, figure)}" for name, figure in figures_of(score).items())
     what = examples.removesuffix("s") if score["n"] == 1 else examples
     return f"{', '.join(figures)}, on {count(score['n'])} {what}"
-
-
-def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, figure) of the figures beside the metric and the loss, if any were stored."""
-    return list((score.get("others") or {}).items())
 
 
 def weights_label(quantize: str | None) -> str:

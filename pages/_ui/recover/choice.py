@@ -10,14 +10,16 @@ import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
+from ffmerge_core.plan.fitting import same_but
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from pages._ui.pieces.widgets import choose_weights, count, numbered, weights_label
+from pages._ui.pieces.widgets import choose_weights, numbered, weights_label
+from pages._ui.state.recipes import LARGEST_SEED
 from pages._ui.state.shared import current_workspace, run_store
 from pages._ui.state.subject import Subject
 
 DEFAULT = Recovery()
-_LARGEST_SEED = 2**31 - 1  # as on the Similarity page
 
 
 def runs_of(subject: Subject) -> list[Run]:
@@ -67,7 +69,7 @@ def is_plain(run: Run) -> bool:
 
 def is_of_plan(run: Run, plan: Recipe) -> bool:
     """Whether a run carries out this plan; its recovery may have drawn by another seed."""
-    return replace(untuned(run), seed=plan.seed, python=plan.python) == plan
+    return same_but(untuned(run), plan, "seed", "python")
 
 
 def choose_plan(runs: Sequence[Run]) -> Recipe:
@@ -176,7 +178,7 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
         seed = right.number_input(
             "Seed",
             0,
-            _LARGEST_SEED,
+            LARGEST_SEED,
             None,
             placeholder=f"The run's own: {plan.seed}",
             key="recover_seed",

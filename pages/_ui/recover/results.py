@@ -9,10 +9,11 @@ from typing import Any, Literal
 import streamlit as st
 
 from ffmerge_core.plan import NOTHING_MERGED, Curve, Recipe
+from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.reporting.figures import recovery_chart, to_html
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.results import before_and_after
 from pages._ui.pieces.widgets import Download, download_row, figure_row, next_step, weights_label
@@ -67,16 +68,13 @@ def results(run: Run, runs: Sequence[Run]) -> None:
 
 def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
     """The newest curve of the original tuned the same way; None of the original itself."""
-    wanted = replace(recipe, plan=NOTHING_MERGED, quantize=None)
+    wanted = replace(recipe, plan=NOTHING_MERGED)
     if recipe.plan == NOTHING_MERGED:
         return None
     curves = (
         curve_of(run)
         for run in runs
-        if replace(
-            Recipe.from_dict(run.recipe), quantize=None, tokens=wanted.tokens, python=wanted.python
-        )
-        == wanted
+        if same_but(Recipe.from_dict(run.recipe), wanted, "quantize", "tokens", "python")
     )
     return next((curve for curve in curves if curve is not None), None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, merges, searched
-from pages._ui.pieces.widgets import count, percent
+from ffmerge_core.reporting.formats import count, percent
 from pages._ui.search.found import Search
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject

@@ -17,17 +17,16 @@ from ffmerge_core.reporting.figures import (
     to_html,
     window_chart,
 )
-from ffmerge_core.reporting.scores import LOSS
+from ffmerge_core.reporting.formats import count, figure_text, megabytes
+from ffmerge_core.reporting.scores import LOSS, Stored
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.widgets import (
     Download,
-    count,
     download_row,
     duration,
-    megabytes,
-    with_interval,
 )
 from pages._ui.search.found import Found, Search
+from pages._ui.state.recipes import restore_plan
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
@@ -71,9 +70,7 @@ def best_window(found: Found, subject: Subject) -> None:
 
 def use(plan: MergePlan, subject: Subject) -> None:
     """Make a window the groups of this tab, and go to the Merge page."""
-    workspace = current_workspace()
-    workspace.set_groups(plan.groups, subject.sublayers)
-    workspace.choose(method=plan.method, anchor=plan.anchor)
+    restore_plan(current_workspace(), plan, subject)
     st.switch_page("pages/merge.py")
 
 
@@ -237,7 +234,7 @@ def _tried_by(row: pd.Series, search: Search) -> str:
 
 
 def _told(row: pd.Series, name: str) -> str:
-    return with_interval(row[name], (row[f"{name} low"], row[f"{name} high"]), metric(name).text)
+    return figure_text(name, Stored(row[name], row[f"{name} low"], row[f"{name} high"]))
 
 
 def _csv(table: pd.DataFrame) -> str:
