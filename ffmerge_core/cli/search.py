@@ -24,6 +24,7 @@ from ffmerge_core.cli.work import opened, write_recipe
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.scores import LOSS, Stored
+from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +128,8 @@ def search(
 
 def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
     name = original["metric"]
-    title = name if name.isupper() else name.capitalize()
     say_table(
-        ("Layers", "Method", "Anchor", title, "Loss", "Change", "Parameters", "CKA", "Aligned"),
+        ("Layers", "Method", "Anchor", metric(name).label, "Loss", "Change", "Parameters", "CKA", "Aligned"),
         [
             (
                 row["layers"],

@@ -19,9 +19,6 @@ Row = tuple[str, ...]
 Rows = list[Row]
 Record = Mapping[str, Any]
 
-# The metric is how far predictions agree, so no row has to say it again.
-_FIDELITY = ("top-1 agreement", "cosine")
-
 
 def count(number: int) -> str:
     """604810 -> "604,810"."""
@@ -123,9 +120,9 @@ def _split_rows(result: Record, split: str) -> Rows:
         )
         for name in was
     ]
-    if before["metric"] not in _FIDELITY:
+    if alike := metric(before["metric"]).alike:
         agreement = metric("top-1 agreement").text(change["agreement"])
-        rows.append((f"{split.capitalize()} predictions that agree", "", agreement, ""))
+        rows.append((f"{split.capitalize()} {alike}", "", agreement, ""))
     return rows
 
 

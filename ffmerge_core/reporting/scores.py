@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ffmerge_core.plan import MergePlan
+from ffmerge_core.tasks.metrics import metric
 
-# What the loss of an evaluation is called, where it has a name of its own.
-_LOSSES = {"top-1 agreement": "KL divergence"}
 LOSS = "loss"
 
 
@@ -25,11 +24,11 @@ def figures_of(score: Mapping[str, Any]) -> dict[str, Stored]:
 
     Each by a name that `tasks.metrics.metric` knows.
     """
-    metric: str = score["metric"]
-    figures = {metric: Stored(score["value"], *score["interval"])}
+    own = metric(score["metric"])
+    figures = {own.name: Stored(score["value"], *score["interval"])}
     for name, other in score.get("others", {}).items():
         figures[name] = Stored(other["value"], *other["interval"])
-    figures[_LOSSES.get(metric, LOSS)] = Stored(score["loss"], *score["loss_interval"])
+    figures[own.loss] = Stored(score["loss"], *score["loss_interval"])
     return figures
 
 

@@ -17,13 +17,6 @@ from pages._ui.pieces.widgets import WEIGHTS, count, megabytes, percent
 if TYPE_CHECKING:
     pass
 
-# By metric, what it is that both models say alike; fidelity's own figures are such shares.
-AGREEMENT = {
-    "accuracy": "predictions that agree",
-    "perplexity": "likeliest tokens that agree",
-    "BLEU": "translations that are equal",
-}
-
 
 def before_and_after(run: Run) -> None:
     """The table, split by split, and the paired differences in sentences."""
@@ -149,8 +142,8 @@ def _score_rows(result: Mapping[str, Any], split: str) -> list[tuple[str, str, s
                 _with_interval(change[name], say.change_text),
             )
         )
-    if before["metric"] in AGREEMENT:
-        label = f"{split.capitalize()} {AGREEMENT[before['metric']]}"
+    if alike := metric(before["metric"]).alike:
+        label = f"{split.capitalize()} {alike}"
         rows.append((label, "", percent(result["difference"][split]["agreement"]), ""))
     return rows
 
