@@ -9,6 +9,7 @@ import typer
 
 from ffmerge_core.plan import Anchor, Method
 from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
 # Those of analysis.features and models.checkpoint, which import torch; a test holds them equal.
 Of = Literal["output", "pre", "attention", "aligned"]
@@ -27,8 +28,8 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help='Measure on this: "digits", a text file, source-tab-target lines, or a folder or zip '
-        "of images by class. A demo brings its own.",
+        help=f'Measure on this: "{DIGITS}", {", ".join(kind.data for kind in TASKS.values())}. '
+        "A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[

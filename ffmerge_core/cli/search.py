@@ -128,8 +128,9 @@ def search(
 
 def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
     name = original["metric"]
+    title = metric(name).label
     say_table(
-        ("Layers", "Method", "Anchor", metric(name).label, "Loss", "Change", "Parameters", "CKA", "Aligned"),
+        ("Layers", "Method", "Anchor", title, "Loss", "Change", "Parameters", "CKA", "Aligned"),
         [
             (
                 row["layers"],

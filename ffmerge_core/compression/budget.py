@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ffmerge_core.compression.merging import apply
-from ffmerge_core.compression.reducing import parameters_left
+from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
@@ -148,7 +148,8 @@ def _sizes(wanted: _Wanted, kind: str) -> _Sizes:
     if kind in MERGES:
         return _fitting(wanted.model, _windows(chosen, lambda groups: MergePlan(groups, kind), 2))
     if kind == DropLayers.method:
-        return _windows(chosen, lambda groups: DropLayers(_flat(groups)), 1, spared=1)
+        drops = _windows(chosen, lambda groups: DropLayers(_flat(groups)), 1, spared=1)
+        return _fitting(wanted.model, drops)
     if kind == DropFF.method:
         return _windows(chosen, lambda groups: DropFF(_flat(groups)), 1)
     if kind == Factor.method:
@@ -183,16 +184,9 @@ def _windows(
 
 
 def _fitting(model: LoadedModel, sizes: _Sizes) -> _Sizes:
-    """Without the windows whose sublayers are of several shapes, which no group can hold."""
-
-    def fits(plan: Plan) -> bool:
-        try:
-            plan.check(model.sublayers)
-        except PlanError:
-            return False
-        return True
-
-    return [kept for plans in sizes if (kept := tuple(filter(fits, plans)))]
+    """Without the windows that cannot be taken: of several shapes, or of a layer that must stay."""
+    kept = (tuple(plan for plan in plans if fits(plan, model.sublayers)) for plans in sizes)
+    return [plans for plans in kept if plans]
 
 
 def _around(wanted: _Wanted, sizes: range, plan: Callable[[int], Reduction]) -> _Sizes:

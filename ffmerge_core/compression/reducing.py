@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.analysis.features import Features
-from ffmerge_core.errors import ProofError
-from ffmerge_core.models.families import ACTIVATIONS
+from ffmerge_core.errors import PlanError, ProofError
+from ffmerge_core.models.activations import ACTIVATIONS
 from ffmerge_core.models.layout import lay_out
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
@@ -64,6 +64,15 @@ def parameters_left(model: LoadedModel, plan: Plan) -> int:
         if sublayer.name in plan.layers
         for parameter in model.model.get_submodule(sublayer.block).parameters()
     )
+
+
+def fits(plan: Plan, sublayers: Sequence[FFSublayer]) -> bool:
+    """Whether a plan can be carried out on a model of these sublayers."""
+    try:
+        plan.check(sublayers)
+    except PlanError:
+        return False
+    return True
 
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

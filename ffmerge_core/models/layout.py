@@ -67,7 +67,8 @@ def _drop_layers(
     lists = {sublayer.stack: sublayer.block.rpartition(".")[0] for sublayer in sublayers}
     for stack, path in lists.items():
         blocks: Any = module.get_submodule(path)
-        indices = [s.index for s in sublayers if s.stack == stack and s.name in dropped]
+        gone = [s.block for s in sublayers if s.stack == stack and s.name in dropped]
+        indices = [int(block.rpartition(".")[2]) for block in gone]
         for index in sorted(indices, reverse=True):
             del blocks[index]
         # A block finds its part of the cache by its number.
@@ -77,6 +78,10 @@ def _drop_layers(
                     part.layer_idx = index
         for config in configs:
             setattr(config, family.depths[stack], len(blocks))
+        own = getattr(module.get_submodule(path.rpartition(".")[0]), "config", None)
+        if own is not None and own is not getattr(module, "config", None):
+            # A stack's copy of the configuration (T5) speaks of that stack alone.
+            own.num_hidden_layers = len(blocks)
 
 
 def _configs(module: nn.Module) -> list[Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.models.families.declare import declare, depth
 from ffmerge_core.models.families.family import Family
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 from ffmerge_core.tasks.batch import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _SENTENCES, _TOKENS = 4, 8
 
@@ -55,11 +55,15 @@ def _stack(model: nn.Module, stack: str) -> tuple[FFSublayer, ...]:
 
 def _ids(vocabulary: int, seed: int) -> Tensor:
     """Token ids, (4, 8) int64, drawn evenly from the vocabulary."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, vocabulary, (_SENTENCES, _TOKENS), generator=generator)
 
 
 def _decoder_example(model: nn.Module) -> Batch:
+    import torch
+
     config: Any = model.config
     ids = _ids(config.vocab_size, seed=0)[:, : config.max_position_embeddings]
     # No cache: a block that keeps one would write to it under the layer's own number.
@@ -67,6 +71,8 @@ def _decoder_example(model: nn.Module) -> Batch:
 
 
 def _marian_example(model: nn.Module) -> Batch:
+    import torch
+
     config: Any = model.config
     longest = config.max_position_embeddings
     source = _ids(config.vocab_size, seed=0)[:, :longest]
@@ -84,7 +90,10 @@ def _marian_example(model: nn.Module) -> Batch:
 
 FAMILIES: tuple[Family, ...] = (
     Family(
-        name="transformers GPT-2",
+        "transformers GPT-2",
+        "GPT-2",
+        "Decoders that write text, their weights stored in × out.",
+        "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
         kind="language-modeling",
         classes=(("transformers", "GPT2LMHeadModel"),),
         attention=("attn",),
@@ -95,7 +104,10 @@ FAMILIES: tuple[Family, ...] = (
         example=_decoder_example,
     ),
     Family(
-        name="transformers OPT",
+        "transformers OPT",
+        "OPT",
+        "Decoders that write text, their FF inputs flattened.",
+        "Zhang et al. 2022, arXiv:2205.01068",
         kind="language-modeling",
         classes=(("transformers", "OPTForCausalLM"),),
         attention=("self_attn",),
@@ -110,7 +122,10 @@ FAMILIES: tuple[Family, ...] = (
         example=_decoder_example,
     ),
     Family(
-        name="transformers Marian",
+        "transformers Marian",
+        "Marian",
+        "Encoders and decoders that translate, two stacks.",
+        "Junczys-Dowmunt et al. 2018, arXiv:1804.00344",
         kind="translation",
         classes=(("transformers", "MarianMTModel"),),
         attention=("self_attn", "encoder_attn"),
