@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.compression.search import search_windows
     from ffmerge_core.errors import FFMergeError
-    from ffmerge_core.models.families import Family, declare, depth, register_family
+    from ffmerge_core.models.families import (
+        Family,
+        declare,
+        declare_stack,
+        pair_example,
+        register_family,
+        token_example,
+    )
     from ffmerge_core.models.loaded import LoadedModel
     from ffmerge_core.models.sublayers import FFSublayer, Slot
     from ffmerge_core.plan import MergePlan, Recipe, Recovery
@@ -67,9 +74,10 @@ _HOME = {
     "baselines": "compression.budget",
     "calibrate": "analysis.features",
     "declare": "models.families",
-    "depth": "models.families",
+    "declare_stack": "models.families",
     "evaluate": "compression.running",
     "load": "sources.loading",
+    "pair_example": "models.families",
     "quantize": "compression.quantization",
     "recover": "compression.recovery",
     "register_family": "models.families",
@@ -79,6 +87,7 @@ _HOME = {
     "save": "storage.checkpoint",
     "search_windows": "compression.search",
     "similarity_matrix": "analysis.features",
+    "token_example": "models.families",
 }
 
 __all__ = [
@@ -103,9 +112,10 @@ __all__ = [
     "baselines",
     "calibrate",
     "declare",
-    "depth",
+    "declare_stack",
     "evaluate",
     "load",
+    "pair_example",
     "quantize",
     "recover",
     "register_family",
@@ -115,6 +125,7 @@ __all__ = [
     "save",
     "search_windows",
     "similarity_matrix",
+    "token_example",
 ]
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.kinds import Kinds
 from ffmerge_core.models.families import text, vision
-from ffmerge_core.models.families.declare import declare, depth
+from ffmerge_core.models.families.declare import declare, declare_stack
 from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.families.text import pair_example, token_example
 from ffmerge_core.tasks.kinds import TASKS
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ __all__ = [
     "FAMILIES",
     "Family",
     "declare",
-    "depth",
+    "declare_stack",
     "family_of",
     "known_classes",
+    "pair_example",
     "register_family",
+    "token_example",
 ]

@@ -80,6 +80,40 @@ def declare(
     )
 
 
+def declare_stack(
+    model: nn.Module,
+    stack: str,
+    blocks: str,
+    *,
+    attention: str,
+    w_in: str,
+    w_out: str,
+    act: str,
+    w_gate: str | None = None,
+    norm: str | None = None,
+) -> tuple[FFSublayer, ...]:
+    """The FF sublayers of blocks that are alike, as `declare` would have each.
+
+    stack: the first part of their names, such as "decoder". blocks: path of the list of blocks;
+    the other paths are those within a block, such as "mlp.up_proj".
+    """
+
+    def of(block: str) -> FFSublayer:
+        return declare(
+            model,
+            f"{stack}.{block.rpartition('.')[2]}",
+            attention=f"{block}.{attention}",
+            w_in=Slot(f"{block}.{w_in}"),
+            w_out=f"{block}.{w_out}",
+            act=f"{block}.{act}",
+            block=block,
+            w_gate=Slot(f"{block}.{w_gate}") if w_gate else None,
+            norm=f"{block}.{norm}" if norm else None,
+        )
+
+    return tuple(of(f"{blocks}.{index}") for index in range(depth(model, blocks)))
+
+
 def submodule(model: nn.Module, path: str) -> nn.Module:
     """`model.get_submodule(path)`, with a sentence if there is none."""
     try:

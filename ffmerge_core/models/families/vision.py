@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import UnsupportedModelError
-from ffmerge_core.models.families.declare import declare, depth, submodule
+from ffmerge_core.models.families.declare import declare, declare_stack, depth, submodule
 from ffmerge_core.models.families.family import Family, Settings
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 from ffmerge_core.tasks.batch import Batch
@@ -57,16 +57,14 @@ def _timm_mlp(model: nn.Module, index: int) -> FFSublayer:
 def _find_transformers_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
     # ViTModel is the encoder by itself; the classifier holds one under "vit".
     layers = "layers" if type(model).__name__ == "ViTModel" else "vit.layers"
-    return tuple(
-        declare(
-            model,
-            f"encoder.{index}",
-            attention=f"{layers}.{index}.attention",
-            w_in=Slot(f"{layers}.{index}.mlp.fc1"),
-            w_out=f"{layers}.{index}.mlp.fc2",
-            act=f"{layers}.{index}.mlp.activation_fn",
-        )
-        for index in range(depth(model, layers))
+    return declare_stack(
+        model,
+        "encoder",
+        layers,
+        attention="attention",
+        w_in="mlp.fc1",
+        w_out="mlp.fc2",
+        act="mlp.activation_fn",
     )
 
 
