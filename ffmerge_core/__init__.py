@@ -26,13 +26,24 @@ if TYPE_CHECKING:
     from ffmerge_core.compression.running import RunResult, evaluate, run
     from ffmerge_core.compression.search import search_windows
     from ffmerge_core.errors import FFMergeError
+    from ffmerge_core.models.families import (
+        Family,
+        declare,
+        declare_stack,
+        pair_example,
+        register_family,
+        token_example,
+    )
     from ffmerge_core.models.loaded import LoadedModel
-    from ffmerge_core.models.sublayers import FFSublayer
+    from ffmerge_core.models.sublayers import FFSublayer, Slot
     from ffmerge_core.plan import MergePlan, Recipe, Recovery
     from ffmerge_core.sources.loading import load
     from ffmerge_core.storage.checkpoint import Saved, save
+    from ffmerge_core.tasks.batch import Batch
     from ffmerge_core.tasks.evaluation import Evaluation
     from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
+    from ffmerge_core.tasks.kinds import TaskKind, register_task
+    from ffmerge_core.tasks.metrics import Metric, register_metric
 
 __version__ = "0.1.0"
 
@@ -42,55 +53,79 @@ logging.getLogger("torch.utils._pytree").addFilter(
 )
 
 _HOME = {
+    "Batch": "tasks.batch",
     "Evaluation": "tasks.evaluation",
     "FFMergeError": "errors",
     "FFSublayer": "models.sublayers",
+    "Family": "models.families",
     "Features": "analysis.features",
     "ImageClassification": "tasks.image_classification",
     "LabelledImages": "tasks.image_classification",
     "LoadedModel": "models.loaded",
     "MergePlan": "plan",
+    "Metric": "tasks.metrics",
     "Recipe": "plan",
     "Recovery": "plan",
     "RunResult": "compression.running",
     "Saved": "storage.checkpoint",
+    "Slot": "models.sublayers",
+    "TaskKind": "tasks.kinds",
     "apply": "compression.merging",
     "baselines": "compression.budget",
     "calibrate": "analysis.features",
+    "declare": "models.families",
+    "declare_stack": "models.families",
     "evaluate": "compression.running",
     "load": "sources.loading",
+    "pair_example": "models.families",
     "quantize": "compression.quantization",
     "recover": "compression.recovery",
+    "register_family": "models.families",
+    "register_metric": "tasks.metrics",
+    "register_task": "tasks.kinds",
     "run": "compression.running",
     "save": "storage.checkpoint",
     "search_windows": "compression.search",
     "similarity_matrix": "analysis.features",
+    "token_example": "models.families",
 }
 
 __all__ = [
+    "Batch",
     "Evaluation",
     "FFMergeError",
     "FFSublayer",
+    "Family",
     "Features",
     "ImageClassification",
     "LabelledImages",
     "LoadedModel",
     "MergePlan",
+    "Metric",
     "Recipe",
     "Recovery",
     "RunResult",
     "Saved",
+    "Slot",
+    "TaskKind",
     "apply",
     "baselines",
     "calibrate",
+    "declare",
+    "declare_stack",
     "evaluate",
     "load",
+    "pair_example",
     "quantize",
     "recover",
+    "register_family",
+    "register_metric",
+    "register_task",
     "run",
     "save",
     "search_windows",
     "similarity_matrix",
+    "token_example",
 ]
 
 

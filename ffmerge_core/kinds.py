@@ -84,14 +84,14 @@ class Kinds(Mapping[str, K], Generic[K]):
 
     @contextmanager
     def registered(self, *records: K) -> Iterator[None]:
-        """These records too, while the block runs."""
-        for record in records:
-            self.register(record)
+        """These records too, and those that the block registers, until it ends."""
+        before = dict(self._records)
         try:
+            for record in records:
+                self.register(record)
             yield
         finally:
-            for record in records:
-                del self._records[record.name]
+            self._records = before
 
 
 def _lower(sentence: str) -> str:

@@ -21,6 +21,7 @@ from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
 from ffmerge_core.reporting.scores import figures_of
+from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -208,15 +209,14 @@ def _say(model: fm.LoadedModel, asked: int, like: Recipe, runs: Sequence[Run]) -
 
 def _titles(run: Run) -> tuple[str, ...]:
     name = (run.result or {})["merged"]["validation"]["metric"]
-    title = name if name.isupper() else name.capitalize()
-    return "Baseline", "Parameters", title, "Loss", "Change of the loss"
+    return "Baseline", "Parameters", metric(name).label, "Loss", "Change of the loss"
 
 
 def _row(run: Run) -> tuple[str, ...]:
     result = run.result or {}
     merged, change = (result[part]["validation"] for part in ("merged", "difference"))
     figures, changes = figures_of(merged), figures_of(change)
-    loss = list(figures)[-1]  # fidelity's has a name of its own
+    loss = metric(merged["metric"]).loss
     return (
         plan_in_words(plan_from_dict(run.recipe["plan"])),
         count(result["merged"]["n_parameters"]),

@@ -11,6 +11,7 @@ import typer
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, Anchor, merges, searched
 from ffmerge_core.storage.layouts import LAYOUTS
+from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
 Scored = Literal["validation", "test"]
 
@@ -45,8 +46,8 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help='Measure on this: "digits", a text file, source-tab-target lines, or a folder or zip '
-        "of images by class. A demo brings its own.",
+        help=f'Measure on this: "{DIGITS}", {", ".join(kind.data for kind in TASKS.values())}. '
+        "A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[

@@ -25,6 +25,7 @@ from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import Anchor, Recipe, merges
 from ffmerge_core.reporting.formats import change_text, count, figure_text
 from ffmerge_core.reporting.scores import LOSS, Stored
+from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ def search(
 
 def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
     name = original["metric"]
-    title = name if name.isupper() else name.capitalize()
+    title = metric(name).label
     say_table(
         ("Layers", "Method", "Anchor", title, "Loss", "Change", "Parameters", "CKA", "Aligned"),
         [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ffmerge_core.compression.merging import apply
-from ffmerge_core.compression.reducing import parameters_left
+from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
@@ -146,7 +146,8 @@ def _sizes(wanted: _Wanted, kind: str) -> _Sizes:
     if issubclass(plans, MergePlan):
         return _fitting(wanted.model, _windows(chosen, lambda groups: MergePlan(groups, kind), 2))
     if issubclass(plans, Windowed):
-        return _windows(chosen, lambda groups: plans.over(_flat(groups)), 1, plans.spared)
+        over = _windows(chosen, lambda groups: plans.over(_flat(groups)), 1, plans.spared)
+        return _fitting(wanted.model, over)
     return _around(wanted, plans.sizes(chosen), lambda size: plans.of_size(names, size))
 
 
@@ -174,16 +175,9 @@ def _windows(
 
 
 def _fitting(model: LoadedModel, sizes: _Sizes) -> _Sizes:
-    """Without the windows whose sublayers are of several shapes, which no group can hold."""
-
-    def fits(plan: Plan) -> bool:
-        try:
-            plan.check(model.sublayers)
-        except PlanError:
-            return False
-        return True
-
-    return [kept for plans in sizes if (kept := tuple(filter(fits, plans)))]
+    """Without the windows that cannot be taken: of several shapes, or of a layer that must stay."""
+    kept = (tuple(plan for plan in plans if fits(plan, model.sublayers)) for plans in sizes)
+    return [plans for plans in kept if plans]
 
 
 def _around(wanted: _Wanted, sizes: range, plan: Callable[[int], Plan]) -> _Sizes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ffmerge_core.analysis.features import Features
-from ffmerge_core.errors import ProofError
+from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.reductions import lay_out
@@ -54,6 +54,15 @@ def parameters_left(model: LoadedModel, plan: Plan) -> int:
         return sum(each.numel() for each in model.model.get_submodule(path).parameters())
 
     return model.n_parameters - plan.parameters_removed(model.sublayers, owned)
+
+
+def fits(plan: Plan, sublayers: Sequence[FFSublayer]) -> bool:
+    """Whether a plan can be carried out on a model of these sublayers."""
+    try:
+        plan.check(sublayers)
+    except PlanError:
+        return False
+    return True
 
 
 def _settings(

@@ -16,7 +16,7 @@ import pandas as pd
 from ffmerge_core.analysis.features import Features, similarity_matrix
 from ffmerge_core.analysis.prediction import MEAN_CKA, MEAN_CORRELATION
 from ffmerge_core.compression.merging import apply
-from ffmerge_core.compression.reducing import parameters_left
+from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
@@ -171,12 +171,15 @@ def _nearest(
 ) -> list[Window]:
     """Windows of so many layers that what is left is nearest to `n_parameters`."""
     most = min(len(names) for names in stacks) - plans.spared
-    sizes = [_windows(stacks, size) for size in range(1, most + 1)]
+    sizes = [
+        [each for each in _windows(stacks, size) if fits(plans.over(each.names), model.sublayers)]
+        for size in range(1, most + 1)
+    ]
 
     def missed(every: list[Window]) -> int:
         return abs(parameters_left(model, plans.over(every[0].names)) - n_parameters)
 
-    return min(sizes, key=missed)
+    return min(filter(None, sizes), key=missed, default=[])
 
 
 def _chosen(sublayers: Sequence[FFSublayer], stack: str | None) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.errors import ProofError
-from ffmerge_core.models.families import ACTIVATIONS
+from ffmerge_core.models.activations import ACTIVATIONS
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import resolve
-from ffmerge_core.models.families import ACTIVATIONS, Family
+from ffmerge_core.models.activations import ACTIVATIONS
+from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import set_weights, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import DropFF, DropLayers, Factor, Narrow, Plan, Reduce
@@ -55,7 +56,8 @@ def drop_layers(
     lists = {sublayer.stack: sublayer.block.rpartition(".")[0] for sublayer in sublayers}
     for stack, path in lists.items():
         blocks: Any = module.get_submodule(path)
-        indices = [s.index for s in sublayers if s.stack == stack and s.name in plan.layers]
+        gone = [s.block for s in sublayers if s.stack == stack and s.name in plan.layers]
+        indices = [int(block.rpartition(".")[2]) for block in gone]
         for index in sorted(indices, reverse=True):
             del blocks[index]
         # A block finds its part of the cache by its number.
@@ -65,6 +67,10 @@ def drop_layers(
                     part.layer_idx = index
         for config in configs:
             setattr(config, family.depths[stack], len(blocks))
+        own = getattr(module.get_submodule(path.rpartition(".")[0]), "config", None)
+        if own is not None and own is not getattr(module, "config", None):
+            # A stack's copy of the configuration (T5) speaks of that stack alone.
+            own.num_hidden_layers = len(blocks)
     return family.find(module)
 
 

@@ -34,6 +34,9 @@ class FFSublayer:
     activation: φ's name. norm: path of an inner norm of width d_ff, if there is one.
     n_parameters: all parameters of the sublayer, biases and inner norm included.
     transposed: weights are stored (in, out), as transformers' Conv1D does, not (out, in).
+    block: dotted path of the block that holds it, attention and all; by default what holds the
+    attention. alone: a parameter of that block which the others of its list lack, if any: they
+    may live by it, so the block cannot be dropped.
     """
 
     name: str
@@ -48,6 +51,12 @@ class FFSublayer:
     norm: str | None = None
     biases: tuple[bool, bool] = (True, True)
     transposed: bool = False
+    block: str = ""
+    alone: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.block:
+            object.__setattr__(self, "block", self.attention.rpartition(".")[0])
 
     @property
     def stack(self) -> str:
@@ -60,11 +69,6 @@ class FFSublayer:
     @property
     def gated(self) -> bool:
         return self.w_gate is not None
-
-    @property
-    def block(self) -> str:
-        """Dotted path of the block that holds it, attention and all."""
-        return self.attention.rpartition(".")[0]
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:

@@ -32,7 +32,12 @@ class DropLayers(Windowed):
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        super().check(sublayers)
+        for each in named(self.layers, sublayers):
+            if each.alone is not None:
+                raise PlanError(
+                    f"The layer of {each.name} cannot be dropped: it alone holds {each.alone}, "
+                    f"by which the other layers of {each.stack} may live. Drop others."
+                )
         for stack in dict.fromkeys(sublayer.stack for sublayer in sublayers):
             if all(each.name in self.layers for each in sublayers if each.stack == stack):
                 raise PlanError(f"Every layer of {stack} would be dropped; it must keep one.")

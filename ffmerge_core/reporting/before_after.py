@@ -8,13 +8,7 @@ from typing import Any, NamedTuple
 from ffmerge_core.reporting.formats import change_text, count, figure_text, megabytes, percent
 from ffmerge_core.reporting.scores import figures_of
 from ffmerge_core.reporting.stored import ties_only
-
-# By metric, what it is that both models say alike; fidelity's own figures are such shares.
-AGREEMENT = {
-    "accuracy": "predictions that agree",
-    "perplexity": "likeliest tokens that agree",
-    "BLEU": "translations that are equal",
-}
+from ffmerge_core.tasks.metrics import metric
 
 Record = Mapping[str, Any]
 
@@ -84,6 +78,6 @@ def _score_rows(result: Record, split: str) -> list[Row]:
         )
         for name in was
     ]
-    if alike := AGREEMENT.get(before["metric"]):
+    if alike := metric(before["metric"]).alike:
         rows.append(Row(f"{split.capitalize()} {alike}", "", percent(change["agreement"]), ""))
     return rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# What the loss of an evaluation is called, where it has a name of its own.
-_LOSSES = {"top-1 agreement": "KL divergence"}
+from ffmerge_core.tasks.metrics import metric
+
 LOSS = "loss"
 
 
@@ -23,9 +23,9 @@ def figures_of(score: Mapping[str, Any]) -> dict[str, Stored]:
 
     Each by a name that `tasks.metrics.metric` knows.
     """
-    metric: str = score["metric"]
-    figures = {metric: Stored(score["value"], *score["interval"])}
+    own = metric(score["metric"])
+    figures = {own.name: Stored(score["value"], *score["interval"])}
     for name, other in score.get("others", {}).items():
         figures[name] = Stored(other["value"], *other["interval"])
-    figures[_LOSSES.get(metric, LOSS)] = Stored(score["loss"], *score["loss_interval"])
+    figures[own.loss] = Stored(score["loss"], *score["loss_interval"])
     return figures

@@ -65,7 +65,7 @@ def _scores(found: Found) -> go.Figure:
     _lay_out(figure)
     figure.update_xaxes(title="parameters", tickformat="~s", zeroline=False)
     figure.update_yaxes(
-        title=f"test {by.name}, {'higher' if by.higher_is_better else 'lower'} is better",
+        title=f"test {by.axis}",
         tickformat=".1%" if by.percent else None,
         type="linear" if by.higher_is_better else "log",
         zeroline=False,

@@ -69,7 +69,7 @@ def _budgets(found: Sequence[Found]) -> str:
 
 def _claims(found: Sequence[Found]) -> Iterator[str]:
     margins = ", ".join(
-        metric(name).change_text(value).lstrip("+") + ("" if name == "accuracy" else f" {name}")
+        metric(name).change_text(value).lstrip("+") + ("" if metric(name).percent else f" {name}")
         for name, value in MARGINS.items()
     )
     yield "\n## The claims, one by one\n"
@@ -88,8 +88,7 @@ def _demo(found: Found, folder: Path) -> Iterator[str]:
     yield f"\n## {found.demo}\n"
     by, test = found.metric, found.trials[0].record["original"]["test"]
     better = "higher" if by.higher_is_better else "lower"
-    name = f"{by.name[:1].upper()}{by.name[1:]}"
-    yield f"{name} on {test['n']:,} test examples; {better} is better.\n"
+    yield f"{by.label} on {test['n']:,} test examples; {better} is better.\n"
     yield from _table(
         ("Removed", "Method", "Where", "Parameters", f"{by.name}, untuned", f"{by.name}, tuned",
          "loss, untuned", "loss, tuned"),

@@ -20,10 +20,11 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.proof import prove
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.sources.data import DIGITS, choose_task, data_name
+from ffmerge_core.sources.data import choose_task, data_name
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
 from ffmerge_core.storage.record import Record, read_record
+from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 _STEPS = 4

@@ -15,7 +15,7 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, eval_mode
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
 from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
-from ffmerge_core.tasks.task import Task
+from ffmerge_core.tasks.task import Task, given
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,10 @@ class Fidelity:
     def examples(self) -> str:
         return self.inner.examples
 
+    @property
+    def unit(self) -> str:
+        return given(self.inner)[1]
+
     @cached_property
     def metric(self) -> str:
         """What it is depends on what the original returns for a first batch."""
@@ -54,6 +58,10 @@ class Fidelity:
 
     def size(self, split: Split) -> int:
         return self.inner.size(split)
+
+    def count(self, split: Split) -> int:
+        """The inner task's."""
+        return given(self.inner)[0][split]
 
     def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
         """The inner task's."""

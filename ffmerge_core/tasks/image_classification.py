@@ -68,6 +68,7 @@ class ImageClassification:
     kind = "image-classification"
     metric = "accuracy"
     examples = "images"
+    unit = "images"
 
     def __post_init__(self) -> None:
         if set(self.splits) != set(get_args(Split)):
@@ -110,6 +111,10 @@ class ImageClassification:
 
     def size(self, split: Split) -> int:
         """Examples in a split."""
+        return len(self.splits[split])
+
+    def count(self, split: Split) -> int:
+        """Images in a split."""
         return len(self.splits[split])
 
     def normalised(self, images: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ class LanguageModeling:
     kind = "language-modeling"
     metric = "perplexity"
     examples = "windows"
+    unit = "documents"
 
     def __post_init__(self) -> None:
         for split in get_args(Split):
@@ -94,6 +95,10 @@ class LanguageModeling:
     def size(self, split: Split) -> int:
         """Windows that a split is scored by."""
         return len(self.windows(split))
+
+    def count(self, split: Split) -> int:
+        """Documents in a split."""
+        return len(self.texts[split])
 
     def calibration(self, seed: int, batch_size: int = _WINDOWS_A_BATCH) -> Iterator[Batch]:
         """Windows of the training split, one a document before a second of any, in a drawn order.

@@ -1,4 +1,7 @@
-"""What a figure's name means: which way is better, and how it is written. Pure."""
+"""The kinds of figures: which way is better, how each is written, and where it is from. Pure.
+
+`METRICS` has a record for each; tables, charts and pages ask it, and none knows a figure by name.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,31 @@ import math
 from dataclasses import dataclass
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.kinds import Kind, Kinds
 
 
-@dataclass(frozen=True)
-class Metric:
-    """percent: a share in [0, 1], written in percent. digits: after the decimal point."""
+@dataclass(frozen=True, kw_only=True)
+class Metric(Kind):
+    """One kind of figure.
 
-    name: str
+    label: as a title, such as "Perplexity"; name stands inside a sentence. digits: after the
+    decimal point. percent: a share in [0, 1], written in percent. alike: what it is that two
+    models say alike, such as "predictions that agree"; None where the figure is itself such a
+    share. loss: what the loss beside it is called. answers: whether each example has an answer,
+    such as a class or a text, which another model can give otherwise; an embedding is none.
+    """
+
     higher_is_better: bool
     digits: int
     percent: bool = False
+    alike: str | None = "predictions that agree"
+    loss: str = "loss"
+    answers: bool = True
+
+    @property
+    def axis(self) -> str:
+        """ "accuracy, higher is better": the title of a chart's axis."""
+        return f"{self.name}, {'higher' if self.higher_is_better else 'lower'} is better"
 
     def text(self, value: float) -> str:
         """0.9731 -> "97.3%", 27.009 -> "27.01"; what is not finite -> "unknown"."""
@@ -36,24 +54,106 @@ class Metric:
         return f"{text} points" if self.percent else text
 
 
-_METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", True, 1, percent=True),
-        Metric("loss", False, 3),
-        Metric("perplexity", False, 2),
-        Metric("bits per byte", False, 3),
-        Metric("BLEU", True, 1),
-        Metric("chrF", True, 1),
-        Metric("top-1 agreement", True, 1, percent=True),
-        Metric("KL divergence", False, 4),
-        Metric("cosine", True, 4),
-    )
-}
+METRICS = Kinds(
+    "metric",
+    DataError,
+    (
+        Metric(
+            "accuracy",
+            "Accuracy",
+            "The share of examples that are given their true class.",
+            higher_is_better=True,
+            digits=1,
+            percent=True,
+        ),
+        Metric(
+            "loss",
+            "Loss",
+            "What training lowers, mean nats per target.",
+            higher_is_better=False,
+            digits=3,
+        ),
+        Metric(
+            "perplexity",
+            "Perplexity",
+            "The exponential of the mean loss: among how many tokens the model is undecided.",
+            "Jelinek et al. 1977, doi:10.1121/1.2016299",
+            higher_is_better=False,
+            digits=2,
+            alike="likeliest tokens that agree",
+        ),
+        Metric(
+            "bits per byte",
+            "Bits per byte",
+            "The loss in bits for each byte of the raw text, whatever the tokens.",
+            "Gao et al. 2020, arXiv:2101.00027",
+            higher_is_better=False,
+            digits=3,
+        ),
+        Metric(
+            "BLEU",
+            "BLEU",
+            "How many runs of one to four words a translation shares with its reference.",
+            "Papineni et al. 2002, doi:10.3115/1073083.1073135",
+            higher_is_better=True,
+            digits=1,
+            alike="translations that are equal",
+        ),
+        Metric(
+            "chrF",
+            "chrF",
+            "How many runs of one to six characters a translation shares with its reference.",
+            "Popović 2015, doi:10.18653/v1/W15-3049",
+            higher_is_better=True,
+            digits=1,
+            alike="translations that are equal",
+        ),
+        Metric(
+            "top-1 agreement",
+            "Top-1 agreement",
+            "How often the model puts first the class or token that the original puts first.",
+            higher_is_better=True,
+            digits=1,
+            percent=True,
+            alike=None,
+            loss="KL divergence",
+        ),
+        Metric(
+            "KL divergence",
+            "KL divergence",
+            "How far the model's probabilities are from the original's, in nats a position.",
+            "Kullback and Leibler 1951, doi:10.1214/aoms/1177729694",
+            higher_is_better=False,
+            digits=4,
+        ),
+        Metric(
+            "cosine",
+            "Cosine",
+            "The cosine between the model's embedding of an example and the original's.",
+            higher_is_better=True,
+            digits=4,
+            alike=None,
+            answers=False,
+        ),
+    ),
+)
 
 
 def metric(name: str) -> Metric:
     """A metric by its name. Raises `DataError` for one that is not known here."""
-    if name not in _METRICS:
-        raise DataError(f"There is no metric called {name!r}; known are {', '.join(_METRICS)}.")
-    return _METRICS[name]
+    if name not in METRICS:
+        # Which way is better cannot be guessed, and a wrong guess would turn every choice around.
+        raise DataError(
+            f"There is no metric called {name!r}; known are {', '.join(METRICS)}. If it is yours, "
+            "say which way is better and how it is written: fm.register_metric(fm.Metric("
+            f'{name!r}, "Its label", "What it says.", higher_is_better=True, digits=2)).'
+        )
+    return METRICS[name]
+
+
+def register_metric(metric: Metric) -> Metric:
+    """Make a metric of your own known, at the end of the list.
+
+    Raises `DataError` if there is one of its name.
+    """
+    return METRICS.register(metric)

@@ -7,7 +7,7 @@ it), "validation" (every choice), "test" (reported results only).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split
@@ -23,6 +23,9 @@ class Task(Protocol):
 
     kind: "image-classification", … data: the data's name. metric: "accuracy", …
     revision: SHA-256 of the data. examples: what they are, in the plural: "images".
+
+    It may say two things more, which `given` reads: unit, what the data came as, in the plural
+    ("documents", where an example is a window of them), and count(split), how many of these.
     """
 
     @property
@@ -59,3 +62,10 @@ class Task(Protocol):
 
         output: what the model returned for a batch of `training`.
         """
+
+
+def given(task: Task) -> tuple[dict[Split, int], str]:
+    """How many of what are in each split, as they came; else what it is scored on."""
+    said: Any = task
+    count, unit = getattr(said, "count", said.size), getattr(said, "unit", said.examples)
+    return {split: count(split) for split in get_args(Split)}, unit

@@ -49,6 +49,7 @@ class Translation:
     kind = "translation"
     metric = "BLEU"
     examples = "sentences"
+    unit = "sentence pairs"
 
     def __post_init__(self) -> None:
         for split in get_args(Split):
@@ -69,6 +70,10 @@ class Translation:
     def size(self, split: Split) -> int:
         """Sentence pairs that a split is scored by."""
         return len(self.scored(split))
+
+    def count(self, split: Split) -> int:
+        """Sentence pairs in a split."""
+        return len(self.pairs[split])
 
     def scored(self, split: Split) -> Sequence[Pair]:
         """The pairs that `evaluate` scores: QUICK_PAIRS of validation, else all."""

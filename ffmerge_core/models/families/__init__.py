@@ -1,37 +1,74 @@
 """Where the FF sublayers of each known family live.
 
-A family is a few lines: how to recognise the model, and how to list its sublayers. What
-is declared here is not believed but proven at every load (`models.proof`).
+A family is one declaration: how to recognise the model, how to list its sublayers, and what
+else other rooms ask. What is declared here is not believed but proven at every load
+(`models.proof`).
 """
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import UnsupportedModelError
+from ffmerge_core.kinds import Kinds
 from ffmerge_core.models.families import text, vision
-from ffmerge_core.models.families.declare import ACTIVATIONS
-from ffmerge_core.models.families.family import Family, Kind
+from ffmerge_core.models.families.declare import declare, declare_stack
+from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.families.text import pair_example, token_example
+from ffmerge_core.tasks.kinds import TASKS
 
-FAMILIES: tuple[Family, ...] = (*vision.FAMILIES, *text.FAMILIES)
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES: Kinds[Family] = Kinds("family", UnsupportedModelError, (*vision.FAMILIES, *text.FAMILIES))
+
+
+def register_family(family: Family) -> Family:
+    """Make a family of your own known: `load` opens its models, and every page shows them.
+
+    Declare it once a process, before a model of it is opened. Raises `UnsupportedModelError`
+    if its name or one of its classes belongs to a family already, `DataError` if it is for a
+    kind of task that is not known.
+    """
+    TASKS.of(family.kind)
+    for key in family.classes:
+        for other in FAMILIES.values():
+            if key in other.classes:
+                raise UnsupportedModelError(
+                    f"{'.'.join(key)} belongs to the family {other.name} already. Name classes "
+                    "that no other family has."
+                )
+    return FAMILIES.register(family)
 
 
 def family_of(model: nn.Module) -> Family:
     """The family that `model` belongs to; `UnsupportedModelError` if none does."""
     key = (type(model).__module__.split(".", 1)[0], type(model).__name__)
-    for family in FAMILIES:
+    for family in FAMILIES.values():
         if key in family.classes:
             return family
-    known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES)
+    known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES.values())
     raise UnsupportedModelError(
         f"The model is a {'.'.join(key)}; where its FF sublayers live is not known here. "
-        f"Known families: {known}."
+        f"Known families: {known}. Declare yours with fm.register_family."
     )
 
 
 def known_classes(root: str) -> tuple[str, ...]:
     """The class names of one library ("transformers", "timm") that belong to a family."""
-    return tuple(name for family in FAMILIES for package, name in family.classes if package == root)
+    return tuple(
+        name for family in FAMILIES.values() for package, name in family.classes if package == root
+    )
 
 
-__all__ = ["ACTIVATIONS", "FAMILIES", "Family", "Kind", "family_of", "known_classes"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "declare",
+    "declare_stack",
+    "family_of",
+    "known_classes",
+    "pair_example",
+    "register_family",
+    "token_example",
+]

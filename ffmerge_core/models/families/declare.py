@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "gelu": nn.functional.gelu,
-    "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-    "relu": nn.functional.relu,
-    "silu": nn.functional.silu,
-    "sigmoid": torch.sigmoid,
-}
+if TYPE_CHECKING:
+    from torch import nn
 
 # Class names, so that no library has to be imported to recognise one.
 _ACTIVATION_CLASSES = {
@@ -46,15 +36,19 @@ def declare(
     w_in: Slot,
     w_out: str,
     act: str,
+    block: str = "",
     w_gate: Slot | None = None,
     norm: str | None = None,
 ) -> FFSublayer:
     """Fill in what the modules themselves say: widths, layout, activation, biases.
 
-    attention, w_out, act, norm: dotted paths of modules. norm: None if there is no inner norm.
+    attention, w_out, act, norm, block: dotted paths of modules. norm: None if there is no inner
+    norm. block: the whole of attention and FF, which a layer drop takes away; by default what
+    holds the attention.
     Raises `UnsupportedModelError` for a module that is absent or of another kind.
     """
     submodule(model, attention)
+    block = block or attention.rpartition(".")[0]
     (d_model, _), transposed = _matrix(model, w_in.module)
     (d_ff, _), out_transposed = _matrix(model, w_out)
     if transposed != out_transposed:
@@ -81,7 +75,43 @@ def declare(
             for owner in owners
             for parameter in model.get_submodule(owner).parameters(recurse=False)
         ),
+        block=block,
+        alone=_alone(model, block),
     )
+
+
+def declare_stack(
+    model: nn.Module,
+    stack: str,
+    blocks: str,
+    *,
+    attention: str,
+    w_in: str,
+    w_out: str,
+    act: str,
+    w_gate: str | None = None,
+    norm: str | None = None,
+) -> tuple[FFSublayer, ...]:
+    """The FF sublayers of blocks that are alike, as `declare` would have each.
+
+    stack: the first part of their names, such as "decoder". blocks: path of the list of blocks;
+    the other paths are those within a block, such as "mlp.up_proj".
+    """
+
+    def of(block: str) -> FFSublayer:
+        return declare(
+            model,
+            f"{stack}.{block.rpartition('.')[2]}",
+            attention=f"{block}.{attention}",
+            w_in=Slot(f"{block}.{w_in}"),
+            w_out=f"{block}.{w_out}",
+            act=f"{block}.{act}",
+            block=block,
+            w_gate=Slot(f"{block}.{w_gate}") if w_gate else None,
+            norm=f"{block}.{norm}" if norm else None,
+        )
+
+    return tuple(of(f"{blocks}.{index}") for index in range(depth(model, blocks)))
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:
@@ -100,8 +130,21 @@ def depth(model: nn.Module, path: str) -> int:
     return sum(1 for _ in submodule(model, path).children())
 
 
+def _alone(model: nn.Module, block: str) -> str | None:
+    """The first parameter of a block that no other block of its list has, if there is one."""
+    place, _, own = block.rpartition(".")
+    others: set[str] = set()
+    for name, other in submodule(model, place).named_children():
+        if name != own:
+            others |= {parameter for parameter, _ in other.named_parameters()}
+    names = (name for name, _ in submodule(model, block).named_parameters())
+    return next((name for name in names if others and name not in others), None)
+
+
 def _matrix(model: nn.Module, path: str) -> tuple[tuple[int, int], bool]:
     """((features in, features out), whether the weight is stored in × out)."""
+    from torch import nn
+
     module: Any = submodule(model, path)
     kind = type(module)
     # Exactly these two: a subclass (quantised, LoRA) may compute something else.

@@ -1,34 +1,50 @@
-"""What there is to say about one family of models."""
+"""What there is to say about one family of models. No torch at import: pages list families."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
+from ffmerge_core.errors import UnsupportedModelError
+from ffmerge_core.kinds import Kind
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.tasks.batch import Batch
 
-Kind = Literal["image-classification", "language-modeling", "translation"]
+if TYPE_CHECKING:
+    from torch import nn
+
+Settings = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Family:
-    """One family of models.
+def _no_head(model: nn.Module) -> int | None:
+    return None
 
-    kind: what its models are for, as a `Task` says it.
+
+def _no_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Kind):
+    """One family of models: all that the rest of the package asks of it.
+
+    name: as errors and cards write it, such as "transformers GPT-2". source: its paper.
+    kind: what its models are for, a name in `TASKS`.
     classes: (root package, class name) pairs that belong to it.
     attention: what its attention modules are called inside a block.
     embeddings, head: path prefixes of those parts; a tied head counts as embeddings.
     depths: stack → what its configuration calls the number of blocks.
     find: the FF sublayers in the order in which the model runs them.
-    example: a small batch of noise that the model accepts, for the proof.
+    example: a small batch of noise that the model accepts, for the proof; images are its
+        first argument.
+    longest: tokens that the model sees at once, or what its configuration calls that number.
+    n_classes: classes that a model's head tells apart; None of one without a head.
+    class_names: what these are called, by the model and the files that go with its weights
+        (`LoadedModel.settings`); None where neither says it.
     """
 
-    name: str
-    kind: Kind
+    kind: str
     classes: tuple[tuple[str, str], ...]
     attention: tuple[str, ...]
     embeddings: tuple[str, ...]
@@ -36,3 +52,19 @@ class Family:
     depths: Mapping[str, str]
     find: Callable[[nn.Module], tuple[FFSublayer, ...]]
     example: Callable[[nn.Module], Batch]
+    longest: int | str = "max_position_embeddings"
+    n_classes: Callable[[nn.Module], int | None] = _no_head
+    class_names: Callable[[nn.Module, Settings], Sequence[str] | None] = _no_names
+
+    def longest_input(self, model: nn.Module) -> int:
+        """Tokens that `model` sees at once. Raises `UnsupportedModelError` if nothing says it."""
+        if isinstance(self.longest, int):
+            return self.longest
+        config: Any = getattr(model, "config", None)
+        found = getattr(config, self.longest, None)
+        if not isinstance(found, int):
+            raise UnsupportedModelError(
+                f"The configuration of a {self.name} has no {self.longest}, so how many tokens it "
+                "sees at once is not known. Give its family the number: longest=512."
+            )
+        return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import nn
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import UnsupportedModelError
-from ffmerge_core.models.families.declare import declare, depth, submodule
-from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.families.declare import declare, declare_stack, depth, submodule
+from ffmerge_core.models.families.family import Family, Settings
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 from ffmerge_core.tasks.batch import Batch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def _find_timm_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
@@ -19,6 +21,8 @@ def _find_timm_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
 
 
 def _timm_mlp(model: nn.Module, index: int) -> FFSublayer:
+    from torch import nn
+
     path = f"blocks.{index}.mlp"
     mlp: Any = submodule(model, path)
     kind = type(mlp).__name__
@@ -53,20 +57,20 @@ def _timm_mlp(model: nn.Module, index: int) -> FFSublayer:
 def _find_transformers_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
     # ViTModel is the encoder by itself; the classifier holds one under "vit".
     layers = "layers" if type(model).__name__ == "ViTModel" else "vit.layers"
-    return tuple(
-        declare(
-            model,
-            f"encoder.{index}",
-            attention=f"{layers}.{index}.attention",
-            w_in=Slot(f"{layers}.{index}.mlp.fc1"),
-            w_out=f"{layers}.{index}.mlp.fc2",
-            act=f"{layers}.{index}.mlp.activation_fn",
-        )
-        for index in range(depth(model, layers))
+    return declare_stack(
+        model,
+        "encoder",
+        layers,
+        attention="attention",
+        w_in="mlp.fc1",
+        w_out="mlp.fc2",
+        act="mlp.activation_fn",
     )
 
 
 def _noise(channels: int, height: int, width: int) -> Batch:
+    import torch
+
     generator = torch.Generator().manual_seed(0)
     return Batch((torch.randn(4, channels, height, width, generator=generator),))
 
@@ -83,9 +87,37 @@ def _transformers_vit_example(model: nn.Module) -> Batch:
     return _noise(config.num_channels, height, width)
 
 
+def _timm_classes(model: nn.Module) -> int | None:
+    module: Any = model
+    return int(module.num_classes) or None
+
+
+def _timm_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+    names = settings.get("config.json", {}).get("label_names")
+    if isinstance(names, list) and len(names) == _timm_classes(model):
+        return tuple(map(str, names))
+    return None
+
+
+def _transformers_classes(model: nn.Module) -> int | None:
+    module: Any = model
+    return int(module.config.num_labels) if hasattr(module, "classifier") else None
+
+
+def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+    config: Any = model.config
+    labels = [str(config.id2label.get(n)) for n in range(_transformers_classes(model) or 0)]
+    # Where nobody named the classes, transformers numbers them.
+    named = labels and not all(re.fullmatch(r"LABEL_\d+", label) for label in labels)
+    return tuple(labels) if named else None
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(
-        name="timm ViT",
+        "timm ViT",
+        "ViT",
+        "Encoders that see an image as patches, with or without a head.",
+        "Dosovitskiy et al. 2021, arXiv:2010.11929",
         kind="image-classification",
         classes=(("timm", "VisionTransformer"),),
         attention=("attn",),
@@ -94,9 +126,14 @@ FAMILIES: tuple[Family, ...] = (
         depths={"encoder": "depth"},
         find=_find_timm_vit,
         example=_timm_vit_example,
+        n_classes=_timm_classes,
+        class_names=_timm_names,
     ),
     Family(
-        name="transformers ViT",
+        "transformers ViT",
+        "ViT",
+        "Encoders that see an image as patches, with or without a head.",
+        "Dosovitskiy et al. 2021, arXiv:2010.11929",
         kind="image-classification",
         classes=(("transformers", "ViTForImageClassification"), ("transformers", "ViTModel")),
         attention=("attention",),
@@ -105,5 +142,7 @@ FAMILIES: tuple[Family, ...] = (
         depths={"encoder": "num_hidden_layers"},
         find=_find_transformers_vit,
         example=_transformers_vit_example,
+        n_classes=_transformers_classes,
+        class_names=_transformers_names,
     ),
 )

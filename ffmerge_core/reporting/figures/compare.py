@@ -108,7 +108,7 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
         title="parameters", tickformat="~s", zeroline=False, nticks=8, range=_span(points)
     )
     figure.update_yaxes(
-        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
+        title=metric.axis,
         tickformat=".1%" if metric.percent else None,
         zeroline=False,
     )

@@ -69,7 +69,7 @@ def recovery_chart(
         row=1,
     )
     figure.update_yaxes(
-        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
+        title=metric.axis,
         tickformat=".1%" if metric.percent else None,
         range=_span([original, *(point.value for point in points)]),
         zeroline=False,

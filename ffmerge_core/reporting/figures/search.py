@@ -269,8 +269,7 @@ def _ends(points: Sequence[WindowPoint | Damage], values: Sequence[float]) -> Tr
 def _score_axis(figure: go.Figure, values: Sequence[float], metric: Metric) -> None:
     wide = _is_wide(values, metric)
     figure.update_yaxes(
-        title=f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better"
-        + (" (logarithmic)" if wide else ""),
+        title=metric.axis + (" (logarithmic)" if wide else ""),
         tickformat=".0%" if metric.percent else None,
         zeroline=False,
         **(_logarithmic(values) if wide else {}),

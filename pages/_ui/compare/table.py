@@ -67,7 +67,7 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
     number = st.column_config.NumberColumn
     unit = "In percentage points, paired" if own.percent else "Paired"
     columns: dict[str, Any] = {
-        _title(name): number(format=_format(metric(name)), help="On the validation split.")
+        metric(name).label: number(format=_format(metric(name)), help="On the validation split.")
         for name in scores
     }
     event: Any = st.dataframe(
@@ -109,9 +109,9 @@ def _row(run: Run, subject: Subject, scores: Sequence[str]) -> dict[str, Any]:
         "Weights": run.recipe.get("quantize") or WHOLE,
         "Parameters": figure_of(run, "merged", "n_parameters"),
         "Saved": _saved(run, subject),
-        _title(own): _shown(own, validation),
+        metric(own).label: _shown(own, validation),
         "Change": _shown(own, change),
-        **{_title(name): _shown(name, validation) for name in scores[1:]},
+        **{metric(name).label: _shown(name, validation) for name in scores[1:]},
         f"Test {own}": _shown(own, test),
         "Seconds": sum(run.seconds.values()) if run.seconds else None,
         "Peak memory": run.peak_memory / 1e6 if run.peak_memory else None,
@@ -138,11 +138,6 @@ def _steps(run: Run) -> str:
     if steps is None:
         return NOT_RECOVERED
     return f"{steps:,} step" + ("" if steps == 1 else "s")
-
-
-def _title(name: str) -> str:
-    """ "perplexity" -> "Perplexity"; "chrF" is left as it is."""
-    return name.capitalize() if name.islower() else name
 
 
 def _shown(name: str, figures: Mapping[str, Stored]) -> float | None:

@@ -7,18 +7,23 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.stored import made
 from ffmerge_core.reporting.text_diff import word_diff
+from ffmerge_core.tasks.metrics import metric
 from pages._ui.merge.examples import (
+    answers,
     changed_examples,
+    compares,
     content_of,
     labelled_texts,
     losses,
     marked,
     picture,
+    shows,
     window_text,
 )
 
@@ -28,19 +33,52 @@ if TYPE_CHECKING:
 SHOWN_IMAGES = 24
 SHOWN_WINDOWS = 5
 SHOWN_SENTENCES = 10
+SHOWN_NUMBERS = 20
 
 
 def what_changed(result: fm.RunResult) -> None:
     """The examples that show the merge's cost, in the way of their kind."""
-    task = content_of(result)
-    if result.after.metric == "cosine":
-        moved_images(result, task)
-    elif task.kind == "image-classification":
+    shown = {"images": _images, "texts": worse_texts, "sentences": _sentences}
+    shown.get(shows(result) or "", worse_examples)(result, content_of(result))
+
+
+def _images(result: fm.RunResult, task: Any) -> None:
+    if answers(result):
         changed_images(result, task)
-    elif result.after.metric == "BLEU":
+    else:
+        moved_images(result, task)
+
+
+def _sentences(result: fm.RunResult, task: Any) -> None:
+    # Of fidelity the predictions are tokens, and translations are what can be read.
+    if isinstance(result.after.predictions[0], str):
         changed_sentences(result, task)
     else:
         worse_texts(result, task)
+
+
+def worse_examples(result: fm.RunResult, task: Any) -> None:
+    """Of examples that cannot be shown here, the numbers of those whose loss rose most."""
+    before, after = losses(result.before), losses(result.after)
+    shown = _worst(before, after, SHOWN_NUMBERS)
+    n = count(len(after))
+    if not shown:
+        st.success(f"The loss rose on none of the {n} validation {task.examples}.")
+        return
+    st.write(
+        f"The loss rose on {count(int((after > before).sum()))} of {n} validation "
+        f"{task.examples}. These are the {len(shown)} where it rose most."
+    )
+    rows = [(str(i + 1), f"{before[i]:.3f}", f"{after[i]:.3f}") for i in shown]
+    columns = ["Example", "Original", made(result.recipe.to_dict())]
+    st.table(pd.DataFrame(rows, columns=columns).set_index("Example"))
+
+
+def _worst(before: np.ndarray, after: np.ndarray, most: int) -> list[int]:
+    """Indices of the examples whose loss rose, by how much; `most` at most."""
+    rise = after - before
+    worst: list[int] = np.argsort(-rise, kind="stable")[: min(most, int((rise > 0).sum()))].tolist()
+    return worst
 
 
 def changed_images(result: fm.RunResult, task: Any) -> None:
@@ -86,17 +124,17 @@ def _gallery(images: Any, shown: Sequence[tuple[int, str]]) -> None:
 def worse_texts(result: fm.RunResult, task: Any) -> None:
     """The windows, or sentences, whose loss rose most; of fidelity, the farthest ones."""
     before, after = losses(result.before), losses(result.after)
-    rise = after - before
-    worse, n = int((rise > 0).sum()), count(len(rise))
+    worse, n = int((after > before).sum()), count(len(after))
     if not worse:
         st.success(f"The loss rose on none of the {n} validation {task.examples}.")
         return
-    shown = np.argsort(-rise, kind="stable")[: min(SHOWN_WINDOWS, worse)].tolist()
-    fidelity = result.after.metric == "top-1 agreement"
+    shown = _worst(before, after, SHOWN_WINDOWS)
+    fidelity = compares(result)
     if fidelity:
         st.write(
             f"The {len(shown)} of {n} validation {task.examples} on which the {_made(result)} "
-            "model is farthest from the original; KL divergence in nats per token."
+            f"model is farthest from the original; {metric(result.after.metric).loss} in nats per "
+            "token."
         )
     else:
         st.write(
@@ -109,11 +147,11 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
             figure = f"**{after[index]:.4f}**"
         label = f"{task.examples.capitalize()[:-1]} {index + 1}: {figure}"
         with st.expander(label, expanded=place == 0):
-            _text(task, index)
+            _text(result, task, index)
 
 
-def _text(task: Any, index: int) -> None:
-    if task.kind == "translation":
+def _text(result: fm.RunResult, task: Any, index: int) -> None:
+    if shows(result) == "sentences":
         source, reference = task.scored("validation")[index]
         labelled_texts([("Source", escape(source)), ("Reference", escape(reference))])
     else:

@@ -10,6 +10,8 @@ import numpy as np
 import streamlit as st
 
 from ffmerge_core.reporting.text_diff import Span
+from ffmerge_core.tasks.kinds import TASKS, Shows
+from ffmerge_core.tasks.metrics import metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,22 @@ def content_of(result: fm.RunResult) -> Any:
     return getattr(task, "inner", task)
 
 
+def shows(result: fm.RunResult) -> Shows | None:
+    """How the pages look at one of its examples; None for a task of no kind that is known."""
+    kind = TASKS.get(content_of(result).kind)
+    return None if kind is None else kind.shows
+
+
+def answers(result: fm.RunResult) -> bool:
+    """Whether the models answer each example, and do not only embed it."""
+    return metric(result.after.metric).answers
+
+
+def compares(result: fm.RunResult) -> bool:
+    """Whether what is scored is how near a model is to the original."""
+    return content_of(result) is not result.original.task
+
+
 def changed_examples(result: fm.RunResult) -> list[int]:
     """Indices of the examples with another prediction."""
     both = zip(result.before.predictions, result.after.predictions, strict=True)
@@ -44,8 +62,8 @@ def changed_examples(result: fm.RunResult) -> list[int]:
 
 def losses(score: fm.Evaluation) -> np.ndarray:
     """(n,) mean loss of each example."""
-    amounts, weights = score.measures["loss"].statistics.T
-    return np.asarray(amounts / weights)
+    loss = score.measures["loss"]
+    return np.asarray(loss.formula(loss.statistics))
 
 
 def picture(image: Tensor, side: int = PICTURE_WIDTH) -> np.ndarray:

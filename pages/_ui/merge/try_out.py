@@ -11,7 +11,14 @@ from ffmerge_core.reporting.figures import probability_bars
 from ffmerge_core.reporting.formats import percent
 from ffmerge_core.reporting.stored import made
 from pages._ui.merge.draw import draw_digit
-from pages._ui.merge.examples import PICTURE_WIDTH, changed_examples, content_of, picture
+from pages._ui.merge.examples import (
+    PICTURE_WIDTH,
+    answers,
+    changed_examples,
+    content_of,
+    picture,
+    shows,
+)
 from pages._ui.merge.try_text import continuation, translation
 from pages._ui.pieces.widgets import guarded
 
@@ -25,18 +32,16 @@ if TYPE_CHECKING:
 @guarded()
 def try_out(run_id: str, result: fm.RunResult) -> None:
     """What suits the examples: a held-out image, a drawing, a prompt, a sentence."""
-    kind = content_of(result).kind
-    if kind == "language-modeling":
-        continuation(run_id, result)
-    elif kind == "translation":
-        translation(run_id, result)
-    elif result.after.metric == "cosine":
+    tried = {"images": _images, "texts": continuation, "sentences": translation}
+    if not answers(result):
         st.caption("An encoder without a head gives no answer that could be tried.")
+    elif (shown := shows(result)) is None:
+        st.caption(f"There is nothing to try: {content_of(result).examples} are not shown here.")
     else:
-        _images(result)
+        tried[shown](run_id, result)
 
 
-def _images(result: fm.RunResult) -> None:
+def _images(run_id: str, result: fm.RunResult) -> None:
     tabs = ["A held-out image", "Draw a digit"]
     picked, drawn = st.tabs(tabs) if _draws(result) else (*st.tabs(tabs[:1]), None)
     with picked:

@@ -101,7 +101,7 @@ def _validation_sentence(run_id: str, result: fm.RunResult) -> None:
     task = content_of(result)
     pairs = task.scored("validation")
     # Of fidelity the predictions are tokens: what is read there is made when it is picked.
-    translated = result.after.metric == "BLEU"
+    translated = isinstance(result.after.predictions[0], str)
     changed = changed_examples(result) if translated else []
     only = bool(changed) and st.toggle(
         "Only sentences whose translation changed", value=True, key="only_changed_sentences"

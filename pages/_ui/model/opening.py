@@ -7,9 +7,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError
+from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
+from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import open_model
 from pages._ui.pieces.widgets import guarded, next_step
@@ -18,24 +20,12 @@ from pages._ui.state.shared import current_workspace, shelf
 from pages._ui.state.subject import Opened, Subject
 from pages._ui.state.uploads import keep
 
-KINDS = {
-    "image-classification": "Image classification",
-    "language-modeling": "Language modelling",
-    "translation": "Translation",
-}
-FORMATS = {
-    "image-classification": "A zip or a folder with a folder of images for each class, named as "
-    "the model names its classes or by their numbers.",
-    "language-modeling": "A text file in UTF-8, whatever its ending: prose, code, notes. What "
-    "stands between blank lines is a document.",
-    "translation": "A text file in UTF-8 with a pair of sentences a line: source, tab, target.",
-}
 FIDELITY = "Compare with the original only (fidelity; needs no labels)"
 FIDELITY_HELP = (
     "Scores how often a merged model decides as the original does, and how far its probabilities "
     "move, on the inputs alone."
 )
-DIGITS, SAVED, OWN = "digits", "saved", "own"
+SAVED, OWN = "saved", "own"
 MEASURED_ON = {
     DIGITS: "The built-in digits (image models)",
     SAVED: "What it was saved with",
@@ -54,7 +44,7 @@ def demo_row(opened: Opened) -> None:
 def _demo(demo: Opened, opened: Opened) -> None:
     card = demos.card(demo.source)
     st.markdown(
-        f"**{card.title}**  \n:small[{KINDS[card.kind]}, measured by {card.metric}]  \n"
+        f"**{card.title}**  \n:small[{TASKS.of(card.kind).label}, measured by {card.metric}]  \n"
         f":small[{count(card.n_parameters)} parameters, {len(card.sublayers)} FF sublayers]"
     )
     is_open = opened.source == demo.source
@@ -90,14 +80,15 @@ def _own_data(subject: Subject) -> None:
     opened = subject.opened
     # Named by what is open, so that they are empty again once it is another.
     name = f"{opened.source}-{opened.data}-{opened.fidelity}"
-    upload, path = _data_inputs(name, FORMATS[subject.kind])
+    kind = TASKS.of(subject.kind)
+    upload, path = _data_inputs(name, kind.format)
     fidelity = st.toggle(
         FIDELITY, value=opened.fidelity, key=f"fidelity-{name}", help=FIDELITY_HELP
     )
     with st.container(horizontal=True):
         pressed = st.button("Measure on this", type="primary")
         if not opened.source.startswith(demos.PREFIX):
-            if subject.kind == "image-classification" and opened.data != DIGITS:
+            if kind.takes_digits and opened.data != DIGITS:
                 st.button(
                     "Use the built-in digits",
                     on_click=open_model,
@@ -119,15 +110,16 @@ def _own_data(subject: Subject) -> None:
 
 def _folder() -> None:
     st.write(
-        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` (ViT "
-        "with or without a head, GPT-2, OPT, Marian) or by timm's `save_for_hf`. What you picked "
-        "on the model that is open now is kept with it."
+        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` or by "
+        f"timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. What you picked on the "
+        "model that is open now is kept with it."
     )
     folder = st.text_input("Folder on this computer", key="folder").strip()
     measured_on = st.radio(
         "Measured on", list(MEASURED_ON), key="measured_on", format_func=MEASURED_ON.__getitem__
     )
-    given = _data_inputs("folder", " ".join(FORMATS.values())) if measured_on == OWN else None
+    formats = " ".join(kind.format for kind in TASKS.values())
+    given = _data_inputs("folder", formats) if measured_on == OWN else None
     fidelity = st.toggle(FIDELITY, key="folder-fidelity", help=FIDELITY_HELP)
     if st.button("Open folder", type="primary", icon=":material/folder_open:"):
         if not folder:

@@ -103,10 +103,9 @@ def _steps(curve: Curve, original: Mapping[str, Any], alike: Curve | None) -> No
     """
     say = metric(curve.metric)
     good: Literal["normal", "inverse"] = "normal" if say.higher_is_better else "inverse"
-    title = say.name if say.name.isupper() else say.name.capitalize()
     first, best = curve.points[0].value, _best(curve)
     figures = [
-        (f"{title} of the original", original["value"], None),
+        (f"{say.label} of the original", original["value"], None),
         ("Before the recovery", first, original["value"]),
         ("After it", best, first),
     ]

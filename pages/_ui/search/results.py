@@ -116,13 +116,12 @@ def windows_table(found: Found, subject: Subject) -> None:
     """Every candidate, best first; a selected merge goes to the Merge page."""
     own = metric(found.original["metric"])
     scale = 100 if own.percent else 1
-    title = own.name if own.name.isupper() else own.name.capitalize()
     several = {"Anchor": found.table["anchor"]} if len(found.search.anchors) > 1 else {}
     frame = pd.DataFrame({
         "Layers": found.table["layers"],
         "Method": found.table["method"],
         **several,
-        title: found.table[own.name] * scale,
+        own.label: found.table[own.name] * scale,
         "Loss": found.table["loss"],
         "Change of the loss": found.table["loss change"],
         "CKA": found.table["mean CKA"],
@@ -138,7 +137,7 @@ def windows_table(found: Found, subject: Subject) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            title: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
+            own.label: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
             "Loss": number(format="%.3f", help="On the validation split; the table's order."),
             "Change of the loss": number(format="%+.3f", help="Paired, merged minus original."),
             "CKA": number(format="%.2f", help="Mean over the window's pairs, of FF outputs."),

@@ -13,15 +13,11 @@ from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
 from ffmerge_core.plan.fitting import unlike
 from ffmerge_core.reporting.recoveries import recovery_in_words
+from ffmerge_core.tasks.kinds import TASKS
+from ffmerge_core.tasks.task import given
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
-
-_EXAMPLES = {
-    "image-classification": "images",
-    "language-modeling": "windows",
-    "translation": "sentences",
-}
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def demo_subject(source: str) -> Subject:
         description=card.description,
         kind=card.kind,
         data=demos.PREFIX + card.name,
-        examples=_EXAMPLES[card.kind],
+        examples=TASKS.of(card.kind).examples,
         sublayers=tuple(FFSublayer.from_dict(sublayer) for sublayer in card.sublayers),
         anatomy=tuple((part.part, part.n_parameters) for part in card.anatomy),
         n_parameters=card.n_parameters,
@@ -132,7 +128,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     from ffmerge_core.models.loaded import anatomy
     from ffmerge_core.storage.record import recovery_in
 
-    task: Any = model.require_task()
+    task = model.require_task()
     card = demos.card(opened.source) if opened.source.startswith(demos.PREFIX) else None
     description = (
         card.description if card else f"A {model.family.name} opened from {opened.source}."
@@ -158,7 +154,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
         scores={"validation": score.summary()},
         facts=(
             ("Data", opened.data or task.data),
-            ("Examples", _sizes(*_splits(task))),
+            ("Examples", _sizes(*given(task))),
             *(_training(card) if card else ()),
         ),
         merged=bool(done),
@@ -166,16 +162,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     )
 
 
-def _splits(task: Any) -> tuple[Mapping[str, int], str]:
-    """How many of what are in each split, as they came: a window is none of the user's."""
-    task = getattr(task, "inner", task)
-    for name, unit in (("splits", "images"), ("pairs", "sentence pairs"), ("texts", "documents")):
-        if (splits := getattr(task, name, None)) is not None:
-            return {split: len(splits[split]) for split in splits}, unit
-    raise TypeError(f"{type(task).__name__} has no splits that are known here")
-
-
-def _sizes(splits: Mapping[str, int], unit: str) -> str:
+def _sizes(splits: Mapping[Any, int], unit: str) -> str:
     return f"{unit}: " + ", ".join(f"{split} {size:,}" for split, size in splits.items())
 
 

@@ -1,0 +1,90 @@
+"""The kinds of tasks: what a model can be for, what data it takes, and how an example is shown.
+
+A family names the kind that its models are for. `TASKS` has a record for each; opening data,
+the command line and the pages ask it. Reading records imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ffmerge_core.errors import DataError
+from ffmerge_core.kinds import Kind, Kinds, Work
+
+DIGITS = "digits"
+
+Shows = Literal["images", "texts", "sentences"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskKind(Kind):
+    """One kind of task. `tasks.fidelity` is none: it scores the inputs of any of them.
+
+    metric: a name in `METRICS`. examples: what a model is scored on, in the plural.
+    data: what the user's own data is, in a few words, such as "a text file". format: how it
+    has to look, in sentences. read: (model, path, fidelity, report) → the task of that data;
+    by fidelity it needs no labels. takes_digits: whether `read` knows the built-in "digits".
+    shows: how the pages look at one example, which its task holds as the package's own tasks
+    do; None for a plain list of numbers and losses.
+    """
+
+    metric: str
+    examples: str
+    data: str
+    format: str
+    read: Work
+    takes_digits: bool = False
+    shows: Shows | None = None
+
+
+TASKS = Kinds(
+    "kind of task",
+    DataError,
+    (
+        TaskKind(
+            "image-classification",
+            "Image classification",
+            "Says of an image which of some classes it belongs to.",
+            metric="accuracy",
+            examples="images",
+            data="a folder or zip of images by class",
+            format="A zip or a folder with a folder of images for each class, named as the model "
+            "names its classes or by their numbers.",
+            read="ffmerge_core.sources.readers:images",
+            takes_digits=True,
+            shows="images",
+        ),
+        TaskKind(
+            "language-modeling",
+            "Language modelling",
+            "Says of a text which token comes next.",
+            metric="perplexity",
+            examples="windows",
+            data="a text file",
+            format="A text file in UTF-8, whatever its ending: prose, code, notes. What stands "
+            "between blank lines is a document.",
+            read="ffmerge_core.sources.readers:texts",
+            shows="texts",
+        ),
+        TaskKind(
+            "translation",
+            "Translation",
+            "Says a sentence in another language.",
+            metric="BLEU",
+            examples="sentences",
+            data="a file of sentence pairs",
+            format="A text file in UTF-8 with a pair of sentences a line: source, tab, target.",
+            read="ffmerge_core.sources.readers:pairs",
+            shows="sentences",
+        ),
+    ),
+)
+
+
+def register_task(kind: TaskKind) -> TaskKind:
+    """Make a kind of task of your own known, at the end of the list.
+
+    Raises `DataError` if there is one of its name.
+    """
+    return TASKS.register(kind)
