@@ -86,10 +86,7 @@ def comparable(runs: Sequence[Run], subject: Subject) -> list[Run]:
     mine = []
     others: Counter[str] = Counter()
     for run in runs:
-        try:
-            unlike = subject.unlike(Recipe.from_dict(run.recipe))
-        except FFMergeError:
-            unlike = "with plans of another version"
+        unlike = subject.unlike_run(run.recipe)
         if unlike is None:
             mine.append(run)
         else:

@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
 from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.reporting.formats import count
@@ -24,15 +23,8 @@ DEFAULT = Recovery()
 
 def runs_of(subject: Subject) -> list[Run]:
     """The runs of what is open, newest first, however they ended."""
-    return [run for run in run_store().list(subject.source) if _is_of(run, subject)]
-
-
-def _is_of(run: Run, subject: Subject) -> bool:
-    try:
-        recipe = Recipe.from_dict(run.recipe)
-    except FFMergeError:
-        return False  # with a plan of another version
-    return subject.unlike(recipe) is None
+    runs = run_store().list(subject.source)
+    return [run for run in runs if subject.unlike_run(run.recipe) is None]
 
 
 def untuned(run: Run) -> Recipe:

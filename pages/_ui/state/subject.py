@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core import demos
+from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
 from ffmerge_core.plan.fitting import unlike
@@ -84,6 +85,13 @@ class Subject:
         if found.what == "weights":
             return f"of other weights at {self.source}"
         return f"measured on other content of {self.opened.data or self.data}"
+
+    def unlike_run(self, recipe: Mapping[str, Any]) -> str | None:
+        """The same of a recipe as a run has it, whose plan may be of another version."""
+        try:
+            return self.unlike(Recipe.from_dict(recipe))
+        except FFMergeError:
+            return "with plans of another version"
 
     @property
     def source(self) -> str:
