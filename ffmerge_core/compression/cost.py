@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SAMPLE_SECONDS = 0.02
-_LIBRARIES = ("torch", "torchao", "transformers", "timm", "accelerate", "numpy", "scipy")
-_OPTIONAL = ("bitsandbytes",)
+_LIBRARIES = (
+    "torch", "torchao", "transformers", "timm", "accelerate", "numpy", "scipy", "bitsandbytes",
+)  # fmt: skip
 _ROUNDS = 9
 _ENOUGH_SECONDS = 1.0
 
@@ -140,5 +141,4 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["threads"] = str(torch.get_num_threads())
-    there = [name for name in _OPTIONAL if find_spec(name)]
-    return found | {name: version(name) for name in (*_LIBRARIES, *there)}
+    return found | {name: version(name) for name in _LIBRARIES if find_spec(name)}

@@ -13,6 +13,7 @@ from ffmerge_core.compression.adapters import absorb, adapt
 from ffmerge_core.compression.resuming import Checkpoint
 from ffmerge_core.compression.training import Training, ties
 from ffmerge_core.errors import DataError, PlanError, ProofError
+from ffmerge_core.extras import require
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.plan import Recovery
@@ -46,6 +47,9 @@ def recover(
     Raises `DataError` if the task has no training data, `PlanError` for impossible options.
     """
     recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank, until)
+    require("accelerate", "A recovery")
+    if lora_rank is not None:
+        require("peft", "A recovery of low-rank adapters")
     if model.quantized is not None:
         raise PlanError(
             f"The weights of this model are {model.quantized}, which cannot be trained. Recover "

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         n_parameters=model.n_parameters,
         recipe=recipe,
         versions={"python": platform.python_version()}
-        | {library: version(library) for library in libraries},
+        | {library: version(library) for library in libraries if find_spec(library)},
         quantize=model.quantized,
     )
 

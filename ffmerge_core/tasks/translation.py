@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.extras import require
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, endless, eval_mode
 from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
@@ -104,6 +105,7 @@ class Translation:
         Raises `DataError` if the model cannot run on these sentences or returns logits that
         are not finite.
         """
+        require("sacrebleu", "Scoring translations")
         pairs = self.scored(split)
         said = self.translate(model, [source for source, _ in pairs], report)
         losses: list[float] = []
