@@ -4,11 +4,11 @@ Type checkers read this file as it stands. `as` and the name again says that it 
 """
 
 from ffmerge_core.analysis.alignment import Match as Match
+from ffmerge_core.analysis.calibration import calibrate as calibrate
 from ffmerge_core.analysis.clustering import Clustering as Clustering
 from ffmerge_core.analysis.clustering import cluster as cluster
 from ffmerge_core.analysis.features import Features as Features
 from ffmerge_core.analysis.features import SublayerFeatures as SublayerFeatures
-from ffmerge_core.analysis.features import calibrate as calibrate
 from ffmerge_core.analysis.features import similarity_matrix as similarity_matrix
 from ffmerge_core.analysis.prediction import RankCorrelation as RankCorrelation
 from ffmerge_core.analysis.prediction import does_similarity_predict as does_similarity_predict
@@ -18,7 +18,7 @@ from ffmerge_core.compression.merging import AlignedPair as AlignedPair
 from ffmerge_core.compression.merging import apply as apply
 from ffmerge_core.compression.quantization import quantize as quantize
 from ffmerge_core.compression.recovery import recover as recover
-from ffmerge_core.compression.running import RunResult as RunResult
+from ffmerge_core.compression.result import RunResult as RunResult
 from ffmerge_core.compression.running import evaluate as evaluate
 from ffmerge_core.compression.running import run as run
 from ffmerge_core.compression.search import search_windows as search_windows

@@ -18,8 +18,29 @@ _DEAD = 1e-6
 class Match:
     """The neurons of a sublayer matched to an anchor's.
 
-    permutation: (d_ff,) int64, entry j = the sublayer's neuron matched to anchor neuron j.
-    before, after: mean correlation of neuron j with neuron j, and with its match.
+    Attributes
+    ----------
+    permutation : Tensor
+        (d_ff,) int64. Entry j is the sublayer's neuron that is matched to anchor neuron j.
+    before : float
+        Mean correlation of neuron j with neuron j, in [-1, 1].
+    after : float
+        Mean correlation of neuron j with its match, in [-1, 1].
+
+    See Also
+    --------
+    Features.match : Where one comes from.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> match = feats.match("encoder.4", "encoder.5")
+    >>> match.permutation.shape
+    torch.Size([256])
+    >>> match.after > match.before
+    True
     """
 
     permutation: Tensor

@@ -88,9 +88,22 @@ def measured() -> Iterator[Cost]:
 
 @dataclass(frozen=True)
 class Latency:
-    """What a forward pass of one batch takes. seconds: the median. per_second: of `unit`.
+    """What a forward pass of one batch takes.
 
-    unit: "tokens", padding left out, or what the task calls its examples.
+    Attributes
+    ----------
+    seconds : float
+        The median of the passes.
+    per_second : float
+        Of `unit`.
+    unit : str
+        "tokens", padding left out, or what the task calls its examples.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Latency(seconds=0.02, per_second=12_800.0, unit="images").unit
+    'images'
     """
 
     seconds: float

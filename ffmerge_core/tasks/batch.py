@@ -23,11 +23,26 @@ IGNORED = -100
 class Batch:
     """One forward pass's inputs.
 
-    args, kwargs: what the module is called with.
-    masks: per stack, (batch, tokens) bool, True where a token is real; a stack that is
-        absent has no padding. Padding never enters a feature, a loss or a score.
-    targets: for training, (batch,) or (batch, tokens) int64, the class or token that the
-        logits there should name; IGNORED where there is none.
+    Parameters
+    ----------
+    args, kwargs : tuple and mapping of Tensor
+        What the module is called with.
+    masks : mapping of str to Tensor
+        By stack, (batch, tokens) bool, True where a token is real; a stack that is absent has no
+        padding. Padding never enters a feature, a loss or a score.
+    targets : Tensor, optional
+        For training, (batch,) or (batch, tokens) int64: the class or token that the logits there
+        should name; −100 where there is none.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> batch = next(iter(model.task.inputs("validation")))
+    >>> batch
+    Batch(args: 256×1×8×8)
+    >>> batch.run(model.model).shape
+    torch.Size([256, 10])
     """
 
     args: tuple[Tensor, ...] = ()

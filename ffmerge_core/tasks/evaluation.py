@@ -35,14 +35,40 @@ _VALUES_A_ROUND = 4_000_000
 
 
 class Interval(NamedTuple):
-    """A 95 % confidence interval; [low, high] in JSON."""
+    """A 95 % confidence interval; [low, high] in JSON.
+
+    Attributes
+    ----------
+    low, high : float
+        Its ends.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Interval(low=0.97, high=0.99)
+    Interval(low=0.97, high=0.99)
+    """
 
     low: float
     high: float
 
 
 class Figure(NamedTuple):
-    """A value, or a difference of two, with its interval."""
+    """A value, or a difference of two, with its interval.
+
+    Attributes
+    ----------
+    value : float
+        Such as an accuracy in [0, 1].
+    interval : Interval
+        95 %, by bootstrap over examples.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Figure(0.98, fm.Interval(0.97, 0.99)).interval.low
+    0.97
+    """
 
     value: float
     interval: Interval
@@ -50,9 +76,25 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A figure that follows from sums over examples.
+    """A figure that follows from sums over examples: an accuracy, a perplexity and a BLEU alike.
 
-    statistics: (n, k) float64, what each example adds. formula: sums (…, k) → values (…).
+    Attributes
+    ----------
+    name : str
+        What the figure is called.
+    statistics : ndarray
+        (n, k) float64, what each example adds.
+    formula : callable
+        Sums (…, k) → values (…).
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> right = fm.Measure.ratio("accuracy", [1, 1, 0, 1])
+    >>> right.figure.value
+    0.75
+    >>> right.minus(fm.Measure.ratio("accuracy", [1, 0, 0, 1])).value
+    0.25
     """
 
     name: str
@@ -89,10 +131,44 @@ class Measure:
 class Evaluation:
     """Every figure of a model on one split, with what each example added to it.
 
-    metric, value, interval: the task's own figure; an accuracy lies in [0, 1]. loss: mean,
-    in nats. n: examples. others: further figures by name. measures: where all of them come
-    from, by name. predictions: one an example, a number, a text or an array of them.
-    notes: what the figures depend on, such as sacrebleu's signature.
+    Attributes
+    ----------
+    split : {"train", "validation", "test"}
+        What was scored.
+    metric : str
+        The task's own figure.
+    value : float
+        Of it; an accuracy lies in [0, 1].
+    loss : float
+        Mean, in nats.
+    n : int
+        Examples.
+    interval, loss_interval : Interval
+        95 %, by bootstrap over examples.
+    others : mapping of str to Figure
+        Further figures by name.
+    measures : mapping of str to Measure
+        Where all of them come from, by name.
+    predictions : sequence
+        One an example: a number, a text or an array of them.
+    notes : mapping of str to str
+        What the figures depend on, such as sacrebleu's signature.
+
+    See Also
+    --------
+    evaluate : Makes one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> before = fm.evaluate(model)
+    >>> before.metric, before.n
+    ('accuracy', 359)
+    >>> before.interval.low < before.value < before.interval.high
+    True
+    >>> before.versus(before).value
+    0.0
     """
 
     split: Split
@@ -137,7 +213,23 @@ class Evaluation:
         )
 
     def versus(self, original: Evaluation) -> PairedDifference:
-        """This model minus `original`, example by example. Raises `DataError` if not comparable."""
+        """This model minus `original`, example by example.
+
+        Parameters
+        ----------
+        original : Evaluation
+            Of the same split of the same task.
+
+        Returns
+        -------
+        PairedDifference
+            Positive where this model has more of a figure.
+
+        Raises
+        ------
+        DataError
+            If the two are not of the same examples.
+        """
         for what, mine, other in (
             ("split", self.split, original.split),
             ("metric", self.metric, original.metric),
@@ -174,8 +266,39 @@ class Evaluation:
 class PairedDifference:
     """One model minus another on the same examples.
 
-    value, loss, others: positive where the new model has more of it. agreement: share of
-    equal predictions. changed: indices, (m,) int64, of the examples with another prediction.
+    Attributes
+    ----------
+    split : {"train", "validation", "test"}
+        What both were scored on.
+    metric : str
+        The task's own figure.
+    value, loss : float
+        Positive where the new model has more of it.
+    n : int
+        Examples.
+    interval, loss_interval : Interval
+        95 %, both models resampled together.
+    others : mapping of str to Figure
+        Further figures by name.
+    agreement : float
+        Share of equal predictions, in [0, 1].
+    changed : ndarray
+        Indices, (m,) int64, of the examples with another prediction.
+
+    See Also
+    --------
+    Evaluation.versus : Makes one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
+    >>> change = fm.evaluate(fm.apply(model, plan)).versus(fm.evaluate(model))
+    >>> change.loss_interval.low <= change.loss <= change.loss_interval.high
+    True
+    >>> len(change.changed) == round((1 - change.agreement) * change.n)
+    True
     """
 
     split: Split

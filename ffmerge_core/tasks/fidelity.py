@@ -20,12 +20,29 @@ from ffmerge_core.tasks.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """A `Task` that compares with the original model on another task's inputs.
+    """A `Task` that compares with the original model on another task's inputs, without labels.
 
-    A model with logits: the share of positions where both put the same class or token first,
-    and as the loss the KL divergence KL(original ‖ model) in nats a position. An encoder
-    without a head: the cosine of both embeddings (the mean over real tokens, if there are
-    tokens), and as the loss one minus it.
+    A model with logits is scored by "top-1 agreement": the share of positions where both put the
+    same class or token first; its loss is KL(original ‖ model) in nats a position. An encoder
+    without a head is scored by "cosine", that of both embeddings (the mean over real tokens, if
+    there are tokens); its loss is one minus it.
+
+    Parameters
+    ----------
+    inner : Task
+        Whose inputs are read.
+    original : nn.Module
+        What a model is compared with.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> near = fm.Fidelity(model.task, model.model)
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
+    >>> score = near.evaluate(fm.apply(model, plan).model, "validation")
+    >>> score.metric, 0.5 < score.value < 1
+    ('top-1 agreement', True)
     """
 
     inner: Task

@@ -23,7 +23,27 @@ BATCH_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """images: (n, channels, height, width) float32 in [0, 1]. labels: (n,) int64, from 0."""
+    """Images with their classes.
+
+    Parameters
+    ----------
+    images : Tensor
+        (n, channels, height, width) float32 in [0, 1].
+    labels : Tensor
+        (n,) int64, class numbers from 0.
+
+    Raises
+    ------
+    DataError
+        For other shapes, types or ranges.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> import torch
+    >>> fm.LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
+    LabelledImages(6 of 1×8×8)
+    """
 
     images: Tensor
     labels: Tensor
@@ -51,11 +71,37 @@ class LabelledImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageClassification:
-    """A `Task` (tasks/task.py) for models that take (batch, channels, height, width).
+    """A `Task` for models that take (batch, channels, height, width) and tell classes apart.
 
     The model returns logits (batch, classes), as a tensor or as an object with `.logits`.
-    mean, std: per channel; images are normalised with them before the model sees them.
-    fit: (channels, size) that the model takes, where it is not the images' own.
+
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    classes : tuple of str
+        Their names, in the order of the labels.
+    splits : mapping of str to LabelledImages
+        "train", "validation" and "test", images of one shape.
+    mean, std : tuple of float
+        A channel; images are normalised with them before the model sees them.
+    fit : tuple of int, optional
+        (channels, size) that the model takes, where it is not the images' own.
+
+    Raises
+    ------
+    DataError
+        For splits, labels or normalisation that do not go together.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> import torch
+    >>> images = fm.LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
+    >>> splits = {"train": images, "validation": images, "test": images}
+    >>> task = fm.ImageClassification("noise", ("a", "b", "c"), splits, mean=(0.5,), std=(0.3,))
+    >>> task
+    ImageClassification(noise: 3 classes, 6 + 6 + 6 images of 1×8×8)
     """
 
     data: str

@@ -59,10 +59,30 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class LanguageModeling:
-    """A `Task` (tasks/task.py) for models that take token ids and return `.logits`.
+    """A `Task` for models that take token ids and return `.logits`: perplexity and bits per byte.
 
-    tokenizer: transformers' (a fast one tells where each token's text is). texts: documents
-    by split. context: tokens that the model sees at once.
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    tokenizer : Any
+        transformers'; a fast one tells where each token's text is.
+    texts : mapping of str to sequence of str
+        Documents by split. Of validation 256 windows, evenly spread, are scored.
+    context : int
+        Tokens that the model sees at once.
+
+    Raises
+    ------
+    DataError
+        If a split has no text, or the context is under 4.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> texts = {"train": ["one", "two"], "validation": ["three"], "test": ["four"]}
+    >>> fm.LanguageModeling("numbers", tokenizer=None, texts=texts, context=128)
+    LanguageModeling(numbers: 2 + 1 + 1 documents, context 128)
     """
 
     data: str

@@ -34,11 +34,33 @@ _PAIRS_A_BATCH = 50
 
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """A `Task` (tasks/task.py) for encoder-decoder models of transformers.
+    """A `Task` for encoder-decoder models of transformers: BLEU and chrF by sacrebleu.
 
-    tokenizer: transformers'. pairs: (source, reference) sentences by split. longest: tokens
-    of a sentence; what is beyond is cut. digest: SHA-256 of the data, where that is known
-    without reading all of it.
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    tokenizer : Any
+        transformers'.
+    pairs : mapping of str to sequence of (str, str)
+        (source, reference) sentences by split. Of validation the first 200 are scored.
+    longest : int, default 192
+        Tokens of a sentence; what is beyond is cut.
+    digest : str, optional
+        SHA-256 of the data, where that is known without reading all of it.
+
+    Raises
+    ------
+    DataError
+        If a split has no pair.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> pairs = [("on 3 May", "le 3 mai"), ("on 4 May", "le 4 mai")]
+    >>> splits = {"train": pairs, "validation": pairs, "test": pairs[:1]}
+    >>> fm.Translation("dates", tokenizer=None, pairs=splits)
+    Translation(dates: 2 + 2 + 1 sentence pairs)
     """
 
     data: str
