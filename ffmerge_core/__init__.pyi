@@ -43,6 +43,7 @@ from ffmerge_core.plan import DropLayers as DropLayers
 from ffmerge_core.plan import Factor as Factor
 from ffmerge_core.plan import MergePlan as MergePlan
 from ffmerge_core.plan import Narrow as Narrow
+from ffmerge_core.plan import Plan as Plan
 from ffmerge_core.plan import Recipe as Recipe
 from ffmerge_core.plan import Recovery as Recovery
 from ffmerge_core.progress import Report as Report
@@ -51,14 +52,14 @@ from ffmerge_core.storage.checkpoint import Saved as Saved
 from ffmerge_core.storage.checkpoint import save as save
 from ffmerge_core.tasks.batch import Batch as Batch
 from ffmerge_core.tasks.evaluation import Evaluation as Evaluation
-from ffmerge_core.tasks.evaluation import Figure as Figure
-from ffmerge_core.tasks.evaluation import Interval as Interval
-from ffmerge_core.tasks.evaluation import Measure as Measure
 from ffmerge_core.tasks.evaluation import PairedDifference as PairedDifference
 from ffmerge_core.tasks.fidelity import Fidelity as Fidelity
 from ffmerge_core.tasks.image_classification import ImageClassification as ImageClassification
-from ffmerge_core.tasks.image_classification import LabelledImages as LabelledImages
+from ffmerge_core.tasks.images import LabelledImages as LabelledImages
 from ffmerge_core.tasks.language_modeling import LanguageModeling as LanguageModeling
+from ffmerge_core.tasks.measures import Figure as Figure
+from ffmerge_core.tasks.measures import Interval as Interval
+from ffmerge_core.tasks.measures import Measure as Measure
 from ffmerge_core.tasks.task import Task as Task
 from ffmerge_core.tasks.translation import Translation as Translation
 

@@ -25,10 +25,9 @@ class Report(Protocol):
     >>> import ffmerge_core as fm
     >>> model = fm.load("demo:vit-digits")
     >>> def tell(step, total, message, values=None):
-    ...     print(f"{step} of {total} {message}")
-    >>> score = fm.evaluate(model, report=tell)
-    256 of 359 images of the validation split classified
-    359 of 359 images of the validation split classified
+    ...     print(f"{step} of {total}: {message}")
+    >>> few = fm.calibrate(model, tokens=100, report=tell)
+    100 of 100: Reading calibration tokens
     """
 
     def __call__(

@@ -11,7 +11,9 @@ LONGEST = 200
 def line(value: object, said: str) -> str:
     """`Class(what matters)`, of 200 characters at most."""
     text = f"{type(value).__name__}({said})"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]}…)"
+    # What is left out is in the middle: the end of a path tells more than its beginning.
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}…{text[1 - half :]}"
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -29,3 +31,9 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 def rounded(number: float) -> str:
     """Four digits that count: 0.98607 -> "0.9861"."""
     return f"{number:.4g}"
+
+
+def figure(value: float, interval: tuple[float, float]) -> str:
+    """A value with the ends of its interval: "0.9861 (0.9721 to 0.9972)"."""
+    low, high = map(rounded, interval)
+    return f"{rounded(value)} ({low} to {high})"

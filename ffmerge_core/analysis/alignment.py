@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ffmerge_core import showing
+
 # Below this share of a neuron's own magnitude its spread is rounding, and it counts as dead.
 _DEAD = 1e-6
 
@@ -46,6 +48,10 @@ class Match:
     permutation: Tensor
     before: float
     after: float
+
+    def __repr__(self) -> str:
+        correlations = f"mean correlation {self.before:.2f} → {self.after:.2f}"
+        return showing.line(self, f"{len(self.permutation):,} neurons: {correlations}")
 
     def inverse(self) -> Match:
         """The same match seen from the other sublayer."""

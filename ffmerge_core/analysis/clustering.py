@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Clustering:
     linkage: np.ndarray
     groups: tuple[tuple[str, ...], ...]
     cut: float
+
+    def __repr__(self) -> str:
+        joined = ", ".join(" + ".join(group) for group in self.groups)
+        cut = showing.rounded(self.cut)
+        return showing.line(self, f"{len(self.names)} FF sublayers, cut at {cut}: {joined}")
 
 
 def cluster(similarity: pd.DataFrame, remove: int) -> Clustering:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ffmerge_core import showing
 from ffmerge_core.analysis.alignment import Match, correlate, match_neurons, standardised
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.errors import DataError
@@ -50,6 +51,10 @@ class SublayerFeatures:
     pre: Tensor
     output: Tensor
     attention: Tensor
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{tap} {getattr(self, tap).shape[1]}" for tap in taps())
+        return showing.line(self, f"{len(self.pre):,} tokens: {widths} wide")
 
     @property
     def hidden(self) -> Tensor:
@@ -100,6 +105,17 @@ class Features:
 
     def __getitem__(self, name: str) -> SublayerFeatures:
         return self._by_name[name]
+
+    def __repr__(self) -> str:
+        found = f"{len(self.sublayers)} FF sublayers, {self.n_tokens:,} tokens"
+        return showing.line(self, f"{found}, seed {self.seed}")
+
+    def _repr_html_(self) -> str:
+        return showing.table(
+            repr(self),
+            ("FF sublayer", "tokens", "d_ff", "d_model"),
+            [(each.name, f"{self.n_tokens:,}", each.d_ff, each.d_model) for each in self.sublayers],
+        )
 
     @property
     def shortfall(self) -> str | None:

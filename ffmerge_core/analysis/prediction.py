@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class RankCorrelation:
     high: float
     n: int
     resamples: int
+
+    def __repr__(self) -> str:
+        return showing.line(self, f"{self.text()}, {self.n} windows")
 
     def text(self) -> str:
         """ "−0.81 (−0.95 to −0.42)"; without the interval where all resamples agree."""

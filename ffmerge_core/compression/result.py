@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ffmerge_core import showing
 from ffmerge_core.analysis.features import Features
 from ffmerge_core.compression.cost import Latency
 from ffmerge_core.compression.merging import AlignedPair, aligned_pairs
 from ffmerge_core.models.int8 import int8_bytes
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.plan import Curve, Recipe
+from ffmerge_core.plan import Curve, Recipe, plan_in_words
 from ffmerge_core.tasks.evaluation import Evaluation
 
 
@@ -65,6 +66,21 @@ class RunResult:
     memory: dict[str, int]
     peak_memory: int
     versions: dict[str, str]
+
+    def __repr__(self) -> str:
+        left = f"{self.original.n_parameters:,} → {self.merged.n_parameters:,} parameters"
+        metric, before, after = self.after.metric, self.before.value, self.after.value
+        scores = f"{metric} {showing.rounded(before)} → {showing.rounded(after)}"
+        return showing.line(self, f"{plan_in_words(self.recipe.plan)}: {left}, {scores}")
+
+    def _repr_html_(self) -> str:
+        change = self.after.versus(self.before)
+        models = (self.original, self.merged)
+        rows = [("parameters", *(f"{each.n_parameters:,}" for each in models), "")]
+        for name in self.before.figures:
+            three = (each.figures[name] for each in (self.before, self.after, change))
+            rows.append((name, *(showing.figure(*figure) for figure in three)))
+        return showing.table(repr(self), ("", "original", "merged", "change"), rows)
 
     @property
     def curve(self) -> Curve | None:

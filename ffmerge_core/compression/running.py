@@ -183,8 +183,8 @@ def evaluate(
     --------
     >>> import ffmerge_core as fm
     >>> model = fm.load("demo:vit-digits")
-    >>> score = fm.evaluate(model)
-    >>> print(f"{score.metric} {score.value:.2f} of {score.n} images")
+    >>> before = fm.evaluate(model)
+    >>> print(f"{before.metric} {before.value:.2f} of {before.n} images")
     accuracy 0.99 of 359 images
     """
     return model.require_task().evaluate(model.model, split, report)

@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Curve, Plan
+from ffmerge_core.plan import Curve, Plan, plan_in_words
 from ffmerge_core.tasks.task import Task
 
 
@@ -93,6 +94,23 @@ class LoadedModel:
     @property
     def stacks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(sublayer.stack for sublayer in self.sublayers))
+
+    def __repr__(self) -> str:
+        done = [] if self.plan is None else [plan_in_words(self.plan)]
+        kept = [] if self.quantized is None else [self.quantized]
+        found = (f"{len(self.sublayers)} FF sublayers", f"{self.n_parameters:,} parameters")
+        said = ", ".join((self.family.name, *done, *kept, *found))
+        return showing.line(self, f"{self.source}: {said}")
+
+    def _repr_html_(self) -> str:
+        return showing.table(
+            repr(self),
+            ("FF sublayer", "d_model", "d_ff", "activation", "parameters"),
+            [
+                (each.name, each.d_model, each.d_ff, each.activation, f"{each.n_parameters:,}")
+                for each in self.sublayers
+            ],
+        )
 
     def require_task(self) -> Task:
         """Its task; `DataError` if it was opened without data."""

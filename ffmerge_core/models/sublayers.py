@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ffmerge_core import showing
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -86,6 +88,12 @@ class FFSublayer:
     norm: str | None = None
     biases: tuple[bool, bool] = (True, True)
     transposed: bool = False
+
+    def __repr__(self) -> str:
+        width = f"{self.d_model} → {self.d_ff} → {self.d_model}"
+        gate = ", gated" if self.gated else ""
+        said = f"{self.name}: {width}, {self.activation}{gate}, {self.n_parameters:,} parameters"
+        return showing.line(self, said)
 
     @property
     def stack(self) -> str:

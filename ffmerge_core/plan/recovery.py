@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.values import fields_of, whole
 
@@ -172,6 +173,15 @@ class Curve:
     asked: int
     best_step: int
     stopped: Stopped
+
+    def __repr__(self) -> str:
+        taken = f"{self.steps} of {self.asked} steps, {self.stopped}"
+        best = min(self.points, key=lambda point: point.loss, default=None)
+        if best is None:
+            return showing.line(self, taken)
+        start, end = showing.rounded(self.points[0].loss), showing.rounded(best.loss)
+        loss = f"validation loss {start} → {end} at step {self.best_step}"
+        return showing.line(self, f"{taken}: {loss}")
 
     @property
     def in_words(self) -> str:

@@ -43,7 +43,8 @@ from ffmerge_core.reproduction.experiments import (
 )
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS
 
 Json = dict[str, Any]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ffmerge_core import showing
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -40,7 +42,7 @@ class Batch:
     >>> model = fm.load("demo:vit-digits")
     >>> batch = next(iter(model.task.inputs("validation")))
     >>> batch
-    Batch(args: 256×1×8×8)
+    Batch(args[0] 256×1×8×8)
     >>> batch.run(model.model).shape
     torch.Size([256, 10])
     """
@@ -49,6 +51,15 @@ class Batch:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     targets: Tensor | None = None
+
+    def __repr__(self) -> str:
+        given = {f"args[{at}]": value for at, value in enumerate(self.args)} | dict(self.kwargs)
+        given |= {} if self.targets is None else {"targets": self.targets}
+        shapes = (
+            f"{name} {'×'.join(map(str, value.shape)) if hasattr(value, 'shape') else value}"
+            for name, value in given.items()
+        )
+        return showing.line(self, ", ".join(shapes))
 
     def run(self, model: nn.Module) -> Any:
         return model(*self.args, **self.kwargs)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
 from ffmerge_core.tasks.task import Task
 
@@ -39,16 +41,19 @@ class Fidelity:
     >>> import ffmerge_core as fm
     >>> model = fm.load("demo:vit-digits")
     >>> near = fm.Fidelity(model.task, model.model)
-    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
-    >>> score = near.evaluate(fm.apply(model, plan).model, "validation")
-    >>> score.metric, 0.5 < score.value < 1
-    ('top-1 agreement', True)
+    >>> near.metric
+    'top-1 agreement'
+    >>> fm.load("demo:vit-digits", fidelity=True).task.metric == near.metric
+    True
     """
 
     inner: Task
     original: nn.Module
 
     kind = "fidelity"
+
+    def __repr__(self) -> str:
+        return showing.line(self, f"to a {type(self.original).__name__} on {self.data}")
 
     @property
     def data(self) -> str:

@@ -12,61 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, batches, endless, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.images import LabelledImages, check_images
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in
 
 BATCH_SIZE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images with their classes.
-
-    Parameters
-    ----------
-    images : Tensor
-        (n, channels, height, width) float32 in [0, 1].
-    labels : Tensor
-        (n,) int64, class numbers from 0.
-
-    Raises
-    ------
-    DataError
-        For other shapes, types or ranges.
-
-    Examples
-    --------
-    >>> import ffmerge_core as fm
-    >>> import torch
-    >>> fm.LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
-    LabelledImages(6 of 1×8×8)
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __post_init__(self) -> None:
-        _check_images(self.images)
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise DataError(
-                f"Labels have shape {tuple(self.labels.shape)} and type {self.labels.dtype}; "
-                f"{len(self.images)} images need {len(self.images)} labels of type torch.int64."
-            )
-        if int(self.labels.min()) < 0:
-            raise DataError(
-                f"A label is {int(self.labels.min())}; labels are class numbers from 0."
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of one image."""
-        return tuple(self.images.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +94,12 @@ class ImageClassification:
                 f"The mean is {self.mean} and the standard deviation {self.std}; {channels}-channel"
                 f" images need {channels} of each, and deviations above zero."
             )
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{self.size(split):,}" for split in get_args(Split))
+        shape = "×".join(map(str, self.shape))
+        said = f"{self.data}: {len(self.classes):,} classes, {sizes} images of {shape}"
+        return showing.line(self, said)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -225,7 +186,7 @@ class ImageClassification:
 
         images: in [0, 1], not normalised. Raises `DataError` as `evaluate` does.
         """
-        _check_images(images)
+        check_images(images)
         with eval_mode(model):
             return torch.cat(
                 [self._logits(model, batch).softmax(1) for batch in torch.split(images, BATCH_SIZE)]
@@ -285,20 +246,6 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
             "logits or an object with `.logits`."
         )
     return logits
-
-
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.dtype != torch.float32 or images.numel() == 0:
-        raise DataError(
-            f"Images have shape {tuple(images.shape)} and type {images.dtype}; expected "
-            "(n, channels, height, width) of type torch.float32, with at least one image."
-        )
-    lowest, highest = images.aminmax()  # in one pass, without copies; NaN is in no range
-    if not (lowest >= 0 and highest <= 1):
-        raise DataError(
-            "Some pixels are not finite or lie outside 0 to 1. Scale the images to 0 to 1; the "
-            "task normalises them itself."
-        )
 
 
 def _fit(images: Tensor, channels: int, size: int) -> Tensor:

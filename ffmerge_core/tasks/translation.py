@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.extras import require
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, endless, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
 
 if TYPE_CHECKING:
-    from ffmerge_core.tasks.evaluation import Floats
+    from ffmerge_core.tasks.measures import Floats
 
     Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
 
@@ -77,6 +79,10 @@ class Translation:
         for split in get_args(Split):
             if not self.pairs.get(split):
                 raise DataError(f"The {split} split of {self.data} has no sentence pair.")
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{len(self.pairs[split]):,}" for split in get_args(Split))
+        return showing.line(self, f"{self.data}: {sizes} sentence pairs")
 
     @cached_property
     def revision(self) -> str:

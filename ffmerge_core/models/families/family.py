@@ -16,15 +16,35 @@ Kind = Literal["image-classification", "language-modeling", "translation"]
 
 @dataclass(frozen=True)
 class Family:
-    """One family of models.
+    """One family of models: how to recognise one, and where its FF sublayers live.
 
-    kind: what its models are for, as a `Task` says it.
-    classes: (root package, class name) pairs that belong to it.
-    attention: what its attention modules are called inside a block.
-    embeddings, head: path prefixes of those parts; a tied head counts as embeddings.
-    depths: stack → what its configuration calls the number of blocks.
-    find: the FF sublayers in the order in which the model runs them.
-    example: a small batch of noise that the model accepts, for the proof.
+    Attributes
+    ----------
+    name : str
+        For reading: "timm ViT".
+    kind : {"image-classification", "language-modeling", "translation"}
+        What its models are for, as a `Task` says it.
+    classes : tuple of (str, str)
+        (root package, class name) pairs that belong to it.
+    attention : tuple of str
+        What its attention modules are called inside a block.
+    embeddings, head : tuple of str
+        Path prefixes of those parts; a tied head counts as embeddings.
+    depths : mapping of str to str
+        By stack, what its configuration calls the number of blocks.
+    find : callable
+        A model → its FF sublayers, in the order in which the model runs them.
+    example : callable
+        A model → a small batch of noise that it accepts, for the proof.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> model.family.name, model.family.kind
+    ('timm ViT', 'image-classification')
+    >>> model.family.find(model.model) == model.sublayers
+    True
     """
 
     name: str
