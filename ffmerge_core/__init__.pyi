@@ -42,6 +42,7 @@ from ffmerge_core.plan import DropFF as DropFF
 from ffmerge_core.plan import DropLayers as DropLayers
 from ffmerge_core.plan import Factor as Factor
 from ffmerge_core.plan import MergePlan as MergePlan
+from ffmerge_core.plan import Method as Method
 from ffmerge_core.plan import Narrow as Narrow
 from ffmerge_core.plan import Plan as Plan
 from ffmerge_core.plan import Recipe as Recipe

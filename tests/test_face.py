@@ -15,13 +15,13 @@ import pytest
 import torch
 
 import ffmerge_core as fm
-from ffmerge_core.plan.methods import Mergeable
+from ffmerge_core.plan.methods import Mark, Mergeable
 from ffmerge_core.tasks.windows import Stream, Window
 
 PUBLIC = {name: getattr(fm, name) for name in fm.__all__}
-# What an `FFSublayer` is to a plan, and what a language model's text is cut into: made here, and
-# by nobody else.
-INSIDE = (Mergeable, Stream, Window)
+# What an `FFSublayer` is to a plan, how a method is drawn, and what a text is cut into: nobody
+# makes one outside.
+INSIDE = (Mergeable, Mark, Stream, Window)
 HOSTILE = "<b>&\"'</b>"
 
 
@@ -103,10 +103,11 @@ def values() -> dict[str, Any]:
     feats = fm.calibrate(model, tokens=200)
     plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"), ("encoder.7", "encoder.8")))
     result = fm.run(
-        fm.Recipe("demo:vit-digits", plan, tokens=200, recovery=fm.Recovery(steps=1, batch_size=4)),
+        fm.Recipe("demo:vit-digits", plan, tokens=200),
         model=model,
         feats=feats,
     )
+    points = tuple(fm.CurvePoint(step, 0.1, 0.1 / (1 + step), 0.9) for step in range(11))
     task = model.require_task()
     assert isinstance(task, fm.ImageClassification)
     return {
@@ -121,7 +122,7 @@ def values() -> dict[str, Any]:
         "score": result.after,
         "change": result.after.versus(result.before),
         "measure": result.after.measures["loss"],
-        "curve": result.curve,
+        "curve": fm.Curve("accuracy", points, 200, 200, 10, "finished"),
         "correlation": fm.RankCorrelation(-0.8, -0.9, -0.4, 8, 2_000),
         "clustering": fm.cluster(fm.similarity_matrix(feats), remove=8),
         "task": task,

@@ -35,8 +35,8 @@ class Saved:
     ----------
     folder : Path
         Where; `load` opens it.
-    layout : {"compact", "portable"}
-        How.
+    layout : str
+        "compact" or "portable".
     n_parameters : int
         In the files, the copies of a portable one included.
     n_bytes : int
