@@ -7,10 +7,27 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """A progress callback. It may raise `Cancelled`, which stops the work at once.
+    """A progress callback; it may raise `Cancelled`, which stops the work at once.
 
-    step, total: done and to do, in whatever unit the message names.
-    values: figures known so far, for a live display.
+    Any function that takes these four will do.
+
+    Parameters
+    ----------
+    step, total : int
+        Done and to do, in whatever unit the message names.
+    message : str
+        What is being done.
+    values : mapping of str to float, optional
+        Figures known so far, for a live display.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> def tell(step, total, message, values=None):
+    ...     print(f"{step} of {total}: {message}")
+    >>> few = fm.calibrate(model, tokens=100, report=tell)
+    100 of 100: Reading calibration tokens
     """
 
     def __call__(

@@ -10,6 +10,7 @@ import typer
 from ffmerge_core import __version__, demos
 from ffmerge_core.analysis.views import VIEWS
 from ffmerge_core.cli.baselines import baselines
+from ffmerge_core.cli.dashboard import dashboard
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
     AnchorOption,
@@ -292,3 +293,6 @@ def export(
 
 
 app.command()(reproduce)
+app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    dashboard
+)

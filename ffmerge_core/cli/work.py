@@ -73,7 +73,7 @@ def run_recipe(
 def add_test_split(store: RunStore, id: str, result: fm.RunResult, report: Report) -> None:
     """The final score, of both models, added to a run."""
     import ffmerge_core as fm
-    from ffmerge_core.compression.running import scores_record
+    from ffmerge_core.compression.result import scores_record
 
     before, after = (
         fm.evaluate(model, "test", report) for model in (result.original, result.merged)

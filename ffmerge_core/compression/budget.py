@@ -38,15 +38,42 @@ def baselines(
     kinds: Sequence[str] | None = None,
     report: Report = silent,
 ) -> dict[str, Plan]:
-    """Kind → the plan of that kind which leaves as many parameters, or the nearest to it.
+    """One plan of every other kind that leaves as many parameters, or the number nearest to it.
 
-    budget: a number of parameters, or a plan that leaves them. Of a merge, the same groups by
-    every other method; the other kinds, and all of them where there are no groups, take a window
-    of adjacent layers: every one is tried, and the one of the lowest validation loss is chosen,
-    untuned. SVD and narrowing take evenly from all FF sublayers. Only stacks that the plan
-    changes are touched.
-    kinds: those of `plan.rivals`, by default all; those that `unmet` names are left out.
-    Raises `PlanError`, saying what can be met, if none is left.
+    Of a merge, the same groups by every other method. The other kinds, and all of them where there
+    are no groups, take a window of adjacent layers: every one is tried, and the one of the lowest
+    validation loss is chosen, untuned. SVD and narrowing take evenly from all FF sublayers. Only
+    stacks that the plan changes are touched.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        The original, with a task.
+    budget : Plan or int
+        A number of parameters, or a plan that leaves them.
+    kinds : sequence of str, optional
+        Of the methods, such as "vanilla" or "SVD"; by default all but the plan's own.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    dict of str to Plan
+        By kind; one that cannot leave so few is left out.
+
+    Raises
+    ------
+    PlanError
+        If no kind is left; it says what can be met.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> merge = fm.MergePlan(groups=(("encoder.4", "encoder.5"),))
+    >>> found = fm.baselines(model, merge, kinds=("vanilla", "SVD"))
+    >>> found["vanilla"].groups, found["SVD"].rank
+    ((('encoder.4', 'encoder.5'),), 47)
     """
     found = candidates(model, budget, kinds)
     tried = sum(len(plans) for plans in found.values() if len(plans) > 1)

@@ -18,7 +18,22 @@ from ffmerge_core.progress import Report, silent
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """How well a sublayer's neurons match its anchor's: mean correlation before and after."""
+    """How well a sublayer's neurons match its anchor's.
+
+    Attributes
+    ----------
+    anchor, sublayer : str
+        Their names.
+    before, after : float
+        Mean correlation of neuron j with neuron j, and with its match, in [-1, 1].
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> pair = fm.AlignedPair("encoder.4", "encoder.5", before=0.01, after=0.42)
+    >>> pair.after > pair.before
+    True
+    """
 
     anchor: str
     sublayer: str
@@ -31,12 +46,46 @@ def apply(
 ) -> LoadedModel:
     """A new model, changed as the plan says: merged, or reduced without sharing.
 
-    It shares every untouched tensor with `model`, which stays as it was. Tying saves
-    parameters, memory and disk; the sublayer still runs at every position. `sublayers` of the
-    new model are those that can still be merged: dropped layers are gone and the rest is
-    numbered anew, dropped and factored FF sublayers are gone, narrowed ones have their width.
-    feats: needed by method "permute" and by `Narrow`; must come from the same weights.
-    Raises `PlanError` if the plan does not fit.
+    By method "permute" (Verma et al., arXiv 2501.06126, section 3): the neurons of each group's
+    members are permuted to match the anchor's ("Align"), the weights are averaged and shared
+    ("Merge"). The new model shares every untouched tensor with `model`, which stays as it was.
+    Tying saves parameters, memory and disk, not compute: the sublayer still runs at every position.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        As it was loaded; nothing was done to it yet.
+    plan : Plan
+        What to do.
+    feats : Features, optional
+        From `calibrate`, of the same weights: needed by method "permute" and by `Narrow`.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    LoadedModel
+        Its `sublayers` are those that can still be merged: dropped layers are gone and the rest is
+        numbered anew, dropped and factored FF sublayers are gone, narrowed ones have their width.
+
+    Raises
+    ------
+    PlanError
+        If the plan does not fit the model, or needs features that are not given.
+    ProofError
+        If another number of parameters is left than the plan says.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> merged = fm.apply(model, fm.MergePlan(groups=(("encoder.4", "encoder.5"),)), feats)
+    >>> model.n_parameters, merged.n_parameters
+    (602058, 568970)
+    >>> blocks = merged.model.blocks
+    >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
+    True
     """
     if model.plan is not None:
         raise PlanError(

@@ -83,20 +83,54 @@ def search_windows(
     before: Evaluation | None = None,
     similarity: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Merge and score every window by every method; best first, by the validation loss.
+    """Merge and score every window by every method (paper, section 3, "Select").
 
-    Methods that have an anchor are tried with each of `anchors`, the others once. The middle
-    of two layers is the first of them, and is not tried again.
-    methods: of `METHODS`, those that may be searched. One that merges nothing, as "layer drop",
-    takes windows of as many layers as leave the number of parameters nearest to the merge's.
-    before, similarity: the model's own score, and the CKA matrix of the FF outputs by stack, if
-    they are at hand already.
+    A window is adjacent sublayers of a stack. Methods that have an anchor are tried with each of
+    `anchors`, the others once. One merged model is in memory at a time.
 
-    Columns: start (a layer), method, anchor (empty for a method without one), layers (in
-    words), plan (for `apply`), n_parameters, the task's metric and loss, each with low and high,
-    loss change (paired, with low and high), and, of merges, mean CKA and mean aligned
-    correlation over the pairs of a group.
-    One merged model is in memory at a time. Raises `PlanError` if no window removes that many.
+    Parameters
+    ----------
+    model : LoadedModel
+        The original, with a task.
+    feats : Features
+        From `calibrate`, of the same weights.
+    remove : int
+        FF sublayers to remove; a window has one more, in each stack that is searched.
+    methods : sequence of str, default ("permute",)
+        One that merges nothing, as "layer drop", takes windows of as many layers as leave the
+        number of parameters nearest to the merge's.
+    anchors : sequence of {"first", "middle", "last"}, default ("first",)
+        The middle of two layers is the first of them, and is not tried again.
+    stack : str, optional
+        Of a model with two, the one to take from; "both" takes half from each.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+    before : Evaluation, optional
+        The model's own validation score, if it is at hand.
+    similarity : mapping of str to DataFrame, optional
+        By stack, the CKA matrix of the FF outputs, if it is at hand.
+
+    Returns
+    -------
+    DataFrame
+        A row a window, best first by the validation loss. Columns: start (a layer), method, anchor
+        (empty for a method without one), layers (in words), plan (for `apply`), n_parameters; the
+        task's metric, loss and loss change (paired), each with low and high; and, of merges,
+        mean CKA and mean aligned correlation over the pairs of a group.
+
+    Raises
+    ------
+    PlanError
+        If no window removes that many.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> table = fm.search_windows(model, feats, remove=10)
+    >>> len(table), int(table.n_parameters[0])
+    (2, 271178)
     """
     tried = _candidates(model, remove, methods, anchors, stack)
     merged = list(dict.fromkeys(window for window, plan in tried if isinstance(plan, MergePlan)))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.errors import FFMergeError
+from ffmerge_core.extras import require
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import is_int8, parts, weights_by_role
@@ -63,12 +64,7 @@ class LLMInt8Linear(nn.Linear):
 
 def check_installed(how: str, error: type[FFMergeError]) -> None:
     """Raise `error` if what computes with such weights is not there."""
-    record = QUANTIZATIONS.of(how)
-    if not record.installed:
-        raise error(
-            f"{how} needs {record.requires}, which is not installed: pip install "
-            f"{record.requires}. Or take int8, which is as small."
-        )
+    require(QUANTIZATIONS.of(how).requires, how, error)
 
 
 def lay_out_int8(

@@ -19,13 +19,34 @@ ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 class MergePlan(Plan):
     """Groups of FF sublayers, each replaced by one tied sublayer.
 
-    groups: names such as ("encoder.3", "encoder.4"), two or more a group, in any order.
-    method: "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126);
-        "vanilla" averages without aligning; "copy" ties all to the anchor, no averaging;
-        "random" ties all to fresh weights with the members' mean and deviation.
-    anchor: which member, in layer order, the others are aligned to (or copied from).
-        "middle" of an even group is the earlier of the two; the authors' code takes the later.
-    seed: of method "random".
+    Parameters
+    ----------
+    groups : tuple of tuple of str
+        Names such as ("encoder.3", "encoder.4"), two or more a group, in any order, of one stack.
+    method : {"permute", "vanilla", "copy", "random"}, default "permute"
+        "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126); "vanilla" averages
+        without aligning; "copy" ties all to the anchor, no averaging; "random" ties all to fresh
+        weights with the members' mean and deviation.
+    anchor : {"first", "middle", "last"}, default "first"
+        Which member, in layer order, the others are aligned to (or copied from). "middle" of an
+        even group is the earlier of the two; the authors' code takes the later.
+    seed : int, default 0
+        Of method "random".
+
+    Raises
+    ------
+    PlanError
+        For groups that are no groups, and unknown methods or anchors.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> three = fm.MergePlan(groups=(("encoder.3", "encoder.4", "encoder.5"),))
+    >>> three.n_removed, three.needs_features
+    (2, True)
+    >>> model = fm.load("demo:vit-digits")
+    >>> three.parameters_removed(model.sublayers)
+    66176
     """
 
     groups: tuple[tuple[str, ...], ...]

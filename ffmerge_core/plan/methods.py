@@ -55,7 +55,29 @@ class Mergeable(Protocol):
 class Plan:
     """What is done to a model: a frozen value that can be stored and replayed.
 
-    kind: of plan, as stored. method: the name of its record in `METHODS`.
+    `MergePlan`, `DropLayers`, `DropFF`, `Factor` and `Narrow` are plans; `apply` carries one out.
+
+    Attributes
+    ----------
+    record : Method
+        What there is to say of its method.
+    needs_features : bool
+        Whether it is carried out by what the model does on data, or by its weights alone.
+    names : tuple of str
+        The FF sublayers that it changes.
+    n_removed : int
+        FF sublayers of which no parameter of their own is left.
+    detail : str
+        What its name says after the layers: ", rank 3".
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> plan = fm.DropLayers(("encoder.3", "encoder.4"))
+    >>> isinstance(plan, fm.Plan), plan.names
+    (True, ('encoder.3', 'encoder.4'))
+    >>> fm.DropLayers.from_dict(plan.to_dict()) == plan
+    True
     """
 
     kind: ClassVar[str]
@@ -119,10 +141,29 @@ UNMARKED = Mark(NEUTRAL, "cross")
 class Method(Kind):
     """One way to make a model smaller.
 
-    plan: the class of its plans. needs: what it cannot do without. mark: on charts.
-    portable: whether plain transformers and timm can build what it leaves. searched: whether a
-    search of windows may try it. usual: whether one does by default. int8: whether the weights of
-    what it leaves can be rounded.
+    Attributes
+    ----------
+    name, label, help, source : str
+        As recipes write it; for reading; one sentence; the paper or project that it is from.
+    plan : type
+        The class of its plans.
+    mark : Mark
+        Its colour and symbol on charts.
+    needs : frozenset of {"anchor", "features", "seed"}
+        What it cannot do without.
+    portable : bool
+        Whether plain transformers and timm can build what it leaves.
+    searched, usual : bool
+        Whether a search of windows may try it, and does by default.
+    int8 : bool
+        Whether the weights of what it leaves can be rounded.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> permute = fm.MergePlan(groups=(("encoder.3", "encoder.4"),)).record
+    >>> permute.label, sorted(permute.needs)
+    ('Permute', ['anchor', 'features'])
     """
 
     plan: type[Plan]

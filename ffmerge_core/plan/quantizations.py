@@ -13,17 +13,17 @@ from ffmerge_core.kinds import Kind, Kinds, Work
 class Quantization(Kind):
     """All keep the same int8 weights, one scale a row; they differ in how these are computed with.
 
-    requires: a package that is not always there. linear: the class of torch Linear that
+    requires: a package of an extra. linear: the class of torch Linear that
     computes; None for torch's own.
     """
 
-    requires: str | None = None
+    requires: str = "torchao"
     linear: Work | None = None
 
     @property
     def installed(self) -> bool:
         """Whether what it requires is there."""
-        return self.requires is None or find_spec(self.requires) is not None
+        return find_spec(self.requires) is not None
 
 
 QUANTIZATIONS: Kinds[Quantization] = Kinds(

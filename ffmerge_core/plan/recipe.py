@@ -14,16 +14,45 @@ from ffmerge_core.plan.values import fields_of, one_of, whole
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to replay a number: a source, a plan and how features were taken.
+    """Everything needed to replay a number.
 
-    source: what `load` takes. data: None for the source's own, "digits", or a path to the
-    user's. fidelity: score agreement with the original instead of the task's own metric.
-    tokens, seed: the calibration draw from the training split. recovery: the fine-tune after the
-    plan, in an order drawn from the same seed; None for none. quantize: keep the weights of the
-    blocks as int8 after that; "llm.int8" computes with them by bitsandbytes. dtype: of the
-    model's weights. revision, data_revision: fix the source and the data (hashes of the weights
-    and of the data). python: the version that wrote this; the standard library's text, which
-    gpt2-code reads, differs between versions.
+    Parameters
+    ----------
+    source : str
+        What `load` takes.
+    plan : MergePlan, DropLayers, DropFF, Factor or Narrow
+        What is done to the model.
+    data : str, optional
+        None for the source's own, "digits", or a path to the user's.
+    fidelity : bool, default False
+        Score agreement with the original instead of the task's own metric.
+    tokens, seed : int
+        The calibration draw from the training split: how many tokens a stack, in which order.
+    dtype : {"float32"}
+        Of the model's weights.
+    revision, data_revision : str, optional
+        Hashes that fix the weights and the data; a run on others is refused.
+    python : str, optional
+        The version that wrote this: the standard library's text, which gpt2-code reads, differs
+        between versions.
+    recovery : Recovery, optional
+        The fine-tune after the plan, in an order drawn from the same seed.
+    quantize : {"int8", "llm.int8"}, optional
+        Keep the weights of the blocks as int8 after that; "llm.int8" computes with them by
+        bitsandbytes.
+
+    Raises
+    ------
+    PlanError
+        For values that no run could have.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),))
+    >>> recipe = fm.Recipe("demo:vit-digits", plan, tokens=2_000)
+    >>> fm.Recipe.from_dict(recipe.to_dict()) == recipe
+    True
     """
 
     source: str

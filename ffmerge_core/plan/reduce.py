@@ -16,7 +16,18 @@ from ffmerge_core.plan.values import whole
 class DropLayers(Windowed):
     """Whole blocks left out, attention included; those that stay are numbered anew.
 
-    layers: named by their FF sublayers, such as "encoder.3". A stack keeps one at least.
+    Parameters
+    ----------
+    layers : tuple of str
+        Named by their FF sublayers, such as "encoder.3". A stack keeps one at least.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> left = fm.apply(model, fm.DropLayers(("encoder.3", "encoder.4")))
+    >>> len(left.sublayers), left.n_parameters
+    (10, 502090)
     """
 
     layers: tuple[str, ...]
@@ -64,7 +75,21 @@ METHODS.register(
 
 @dataclass(frozen=True)
 class DropFF(Windowed):
-    """FF sublayers deleted: nothing is added to the residual where they stood."""
+    """FF sublayers deleted: nothing is added to the residual where they stood.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> left = fm.apply(model, fm.DropFF(("encoder.3",)))
+    >>> model.n_parameters - left.n_parameters == model.sublayers[3].n_parameters
+    True
+    """
 
     sublayers: tuple[str, ...]
     kind = "drop-ff"
@@ -98,7 +123,24 @@ METHODS.register(
 class Factor(Sized):
     """Each stored matrix (W_in, W_out, a gate) replaced by its best product of rank `rank`.
 
-    Truncated SVD; biases stay. A gate packed with W_in is factored with it, as one matrix.
+    Truncated SVD (Eckart & Young, 1936); biases stay. A gate packed with W_in is factored with it,
+    as one matrix.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+    rank : int
+        1 or more; so low that every matrix gets smaller.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> fm.Factor.most(model.sublayers[3])
+    51
+    >>> fm.apply(model, fm.Factor(("encoder.3",), rank=16)).n_parameters
+    579530
     """
 
     sublayers: tuple[str, ...]
@@ -167,6 +209,21 @@ class Narrow(Sized):
     A neuron's share is the norm of its activation over the calibration tokens times the
     norm of its column of W_out. Only plain sublayers: with a gate or an inner norm, what W_out
     receives is not among the features.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+    width : int
+        Neurons that stay, from 1 to d_ff − 1.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> fm.apply(model, fm.Narrow(("encoder.3",), width=200), feats).sublayers[3].d_ff
+    200
     """
 
     sublayers: tuple[str, ...]

@@ -18,7 +18,7 @@ from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 # The untouched original, tuned as the others are: what tuning alone gains.
 CONTROL = "control"

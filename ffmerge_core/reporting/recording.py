@@ -13,7 +13,7 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 
 def record(

@@ -19,7 +19,7 @@ from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import LONGEST_NAME, RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 
 @dataclass(frozen=True)

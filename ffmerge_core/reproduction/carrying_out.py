@@ -15,12 +15,14 @@ from typing import Any, cast
 
 import pandas as pd
 
-from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
+from ffmerge_core.analysis.calibration import calibrate
+from ffmerge_core.analysis.features import Features, similarity_matrix
 from ffmerge_core.compression.cost import versions
 from ffmerge_core.compression.footprint import footprint
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.quantization import quantize
-from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
+from ffmerge_core.compression.result import scores_record
+from ffmerge_core.compression.running import evaluate, fixed, run
 from ffmerge_core.compression.search import search_windows
 from ffmerge_core.errors import StorageError
 from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
@@ -41,7 +43,8 @@ from ffmerge_core.reproduction.experiments import (
 )
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS
 
 Json = dict[str, Any]
 

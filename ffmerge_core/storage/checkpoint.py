@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,28 @@ _STEPS = 3
 
 @dataclass(frozen=True)
 class Saved:
-    """What `save` wrote. n_parameters: in the files, copies of a portable one included.
+    """What `save` wrote.
 
-    n_bytes: of all files together, on disk.
+    Attributes
+    ----------
+    folder : Path
+        Where; `load` opens it.
+    layout : str
+        "compact" or "portable".
+    n_parameters : int
+        In the files, the copies of a portable one included.
+    n_bytes : int
+        Of all files together, on disk.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> from tempfile import TemporaryDirectory
+    >>> model = fm.load("demo:vit-digits")
+    >>> with TemporaryDirectory() as place:
+    ...     saved = fm.save(model, f"{place}/copy")
+    >>> saved.layout, saved.n_parameters
+    ('compact', 602058)
     """
 
     folder: Path
@@ -49,10 +69,50 @@ def save(
 ) -> Saved:
     """Write a model to a folder of its own, whole or not at all; `load` opens it again.
 
-    recipe: kept beside it. overwrite: replace a folder that `save` wrote, with all that is in
-    it; the old one stays until the new one is complete and has been read back.
-    Raises `StorageError` if it cannot be written or the folder is taken, `SourceError` if
-    the model cannot be written in this layout.
+    What was written is read back and compared before it takes its place.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        Merged, reduced, tuned, rounded or as loaded.
+    folder : str or Path
+        New or empty.
+    layout : {"compact", "portable"}, default "compact"
+        "compact" keeps one copy of each merged sublayer and is read here; "portable" writes every
+        copy out, so that plain transformers or timm read it.
+    recipe : Recipe, optional
+        Kept beside the weights.
+    overwrite : bool, default False
+        Replace a folder that `save` wrote, with all that is in it; the old one stays until the
+        new one is complete.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    Saved
+        Where it is and how large.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written or the folder is taken.
+    SourceError
+        If the model cannot be written in this layout.
+    PlanError
+        If the recipe is another model's.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> from tempfile import TemporaryDirectory
+    >>> model = fm.load("demo:vit-digits")
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
+    >>> with TemporaryDirectory() as place:
+    ...     saved = fm.save(fm.apply(model, plan), f"{place}/merged")
+    ...     again = fm.load(saved.folder)
+    >>> again.plan == plan, again.n_parameters
+    (True, 568970)
     """
     chosen = LAYOUTS.of(layout)
     target = resolved(folder)
@@ -106,7 +166,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         n_parameters=model.n_parameters,
         recipe=recipe,
         versions={"python": platform.python_version()}
-        | {library: version(library) for library in libraries},
+        | {library: version(library) for library in libraries if find_spec(library)},
         quantize=model.quantized,
     )
 

@@ -251,7 +251,7 @@ class Shelf:
     def final_score(self, run_id: str, recipe: Recipe, store: RunStore, report: Report) -> str:
         """Add the test split's figures to a run."""
         import ffmerge_core as fm
-        from ffmerge_core.compression.running import scores_record
+        from ffmerge_core.compression.result import scores_record
 
         result = self.results.get(run_id)
         if result is None:
