@@ -43,7 +43,6 @@ from ffmerge_core.models.families import token_example as token_example
 from ffmerge_core.models.loaded import LoadedModel as LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer as FFSublayer
 from ffmerge_core.models.sublayers import Slot as Slot
-from ffmerge_core.plan import METHODS as METHODS
 from ffmerge_core.plan import Curve as Curve
 from ffmerge_core.plan import CurvePoint as CurvePoint
 from ffmerge_core.plan import DropFF as DropFF
@@ -60,6 +59,7 @@ from ffmerge_core.plan import Reduce as Reduce
 from ffmerge_core.plan import Reduction as Reduction
 from ffmerge_core.plan import Sized as Sized
 from ffmerge_core.plan import Windowed as Windowed
+from ffmerge_core.plan import register_method as register_method
 from ffmerge_core.progress import Report as Report
 from ffmerge_core.sources.loading import load as load
 from ffmerge_core.storage.checkpoint import Saved as Saved

@@ -23,6 +23,7 @@ from ffmerge_core.plan.methods import (
     Reduce,
     merges,
     plan_from_dict,
+    register_method,
     searched,
 )
 from ffmerge_core.plan.quantizations import QUANTIZATIONS, Quantization
@@ -65,6 +66,7 @@ __all__ = [
     "plan_from_dict",
     "plan_in_words",
     "recipe_from_json",
+    "register_method",
     "rivals",
     "searched",
     "short",

@@ -221,3 +221,43 @@ def plan_from_dict(data: Mapping[str, Any]) -> Plan:
             f"A plan of kind {clipped(kind)} was found; this version reads {', '.join(classes)}."
         )
     return classes[kind].from_dict(data)
+
+
+def register_method(method: Method) -> Method:
+    """Make a method of your own known, at the end of the list.
+
+    Parameters
+    ----------
+    method : Merge or Reduce
+        Its record, which pages, command line, search, baselines and figures read.
+
+    Returns
+    -------
+    Method
+        The same record.
+
+    Raises
+    ------
+    PlanError
+        If there is a method of its name.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> def halves(group):
+    ...     own = group.weights(group.anchor)
+    ...     return {role: tensor.detach() / 2 for role, tensor in own.items()}
+    >>> record = fm.register_method(
+    ...     fm.Merge(
+    ...         name="halves",
+    ...         label="Halves",
+    ...         help="Ties all to half of the anchor's weights.",
+    ...         plan=fm.MergePlan,
+    ...         needs=frozenset({"anchor"}),
+    ...         merge=halves,
+    ...     )
+    ... )
+    >>> fm.MergePlan((("encoder.1", "encoder.2"),), method="halves").record is record
+    True
+    """
+    return METHODS.register(method)
