@@ -39,7 +39,8 @@ def overview(subject: Subject) -> None:
             width="content",
         )
         for name, value in figures:
-            st.metric(f"Validation {name}", metric(name).text(value), width="content")
+            say = metric(name)
+            st.metric(f"Validation {name}", say.text(value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
         st.caption("This is the original, which agrees with itself; a merge is compared with it.")
