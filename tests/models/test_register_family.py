@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, PlanError, UnsupportedModelError
 from ffmerge_core.models.families import FAMILIES
-from ffmerge_core.plan import DropLayers
+from ffmerge_core.plan import DropFF, DropLayers, Factor
 from tests.conftest import randomise
 from tests.models.tiny import NoiseTask, logits
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer
@@ -252,6 +252,31 @@ def test_llama_loses_layers_and_its_features_say_which_neurons_matter() -> None:
     assert [s.name for s in small.sublayers] == ["decoder.0", "decoder.1"]
     assert fm.load(small.model).n_parameters == small.n_parameters
     assert all(s.gated for s in model.sublayers)
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("plan", [DropFF(("decoder.1",)), Factor(("decoder.1",), 4)])
+def test_what_reduces_a_sublayer_suits_them(
+    name: str, plan: DropFF | Factor, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = opened(name, tmp_path / "model", request)
+    small = fm.apply(model, plan)
+    again = fm.load(fm.save(small, tmp_path / "saved").folder)
+    assert again.n_parameters == small.n_parameters < model.n_parameters
+    assert fm.evaluate(again).loss == fm.evaluate(small).loss != fm.evaluate(model).loss
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_they_are_recovered_by_adapters_and_rounded(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = opened(name, tmp_path / "model", request)
+    merged = fm.apply(model, fm.MergePlan((("decoder.1", "decoder.2"),), method="vanilla"))
+    tuned = fm.recover(merged, steps=2, batch_size=4, lora_rank=2)
+    assert tuned.n_parameters == merged.n_parameters
+    rounded = fm.quantize(tuned)
+    again = fm.load(fm.save(rounded, tmp_path / "saved").folder)
+    assert fm.evaluate(again).loss == fm.evaluate(rounded).loss
 
 
 def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> None:
