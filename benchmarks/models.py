@@ -29,7 +29,7 @@ from ffmerge_core.demos.gpt2_code.model import FOLDER as CODE
 from ffmerge_core.demos.gpt2_code.model import code_task
 from ffmerge_core.demos.vit_digits.data import digits_task
 from ffmerge_core.tasks.batch import Batch
-from ffmerge_core.tasks.image_classification import LabelledImages
+from ffmerge_core.tasks.images import LabelledImages
 from ffmerge_core.tasks.task import Task
 
 TOKENS = 10_000

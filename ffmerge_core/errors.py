@@ -7,6 +7,7 @@
     ├── PlanError          (ValueError)    groups or recipes that cannot be carried out
     ├── DataError          (ValueError)    data that cannot be used
     ├── StorageError       (OSError)       a data folder or run history out of reach
+    ├── MissingPackageError (ImportError)  a package that only some need, and is not installed
     └── Cancelled                          someone pressed Cancel; a progress callback raises it
         └── Interrupted                    the process is stopping
 
@@ -41,6 +42,10 @@ class DataError(FFMergeError, ValueError):
 
 class StorageError(FFMergeError, OSError):
     """A data folder or run history that cannot be read or written."""
+
+
+class MissingPackageError(FFMergeError, ImportError):
+    """A package that only some need is not installed."""
 
 
 class Cancelled(FFMergeError):  # noqa: N818 (a request, not an error)

@@ -32,6 +32,16 @@ class Kind:
     help: str
     source: str = ""
 
+    @property
+    def line(self) -> str:
+        """ "Permute: aligns neurons, then averages"."""
+        return f"{self.label}: {_lower(self.help).removesuffix('.')}"
+
+    @property
+    def sentence(self) -> str:
+        """In Markdown: "**Permute** aligns neurons, then averages."."""
+        return f"**{self.label}** {_lower(self.help)}"
+
 
 K = TypeVar("K", bound=Kind)
 
@@ -82,6 +92,10 @@ class Kinds(Mapping[str, K], Generic[K]):
             yield
         finally:
             self._records = before
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def resolve(work: Work) -> Callable[..., Any]:

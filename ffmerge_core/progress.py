@@ -7,10 +7,27 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """A progress callback. It may raise `Cancelled`, which stops the work at once.
+    """A progress callback; it may raise `Cancelled`, which stops the work at once.
 
-    step, total: done and to do, in whatever unit the message names.
-    values: figures known so far, for a live display.
+    Any function that takes these four will do.
+
+    Parameters
+    ----------
+    step, total : int
+        Done and to do, in whatever unit the message names.
+    message : str
+        What is being done.
+    values : mapping of str to float, optional
+        Figures known so far, for a live display.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> def tell(step, total, message, values=None):
+    ...     print(f"{step} of {total}: {message}")
+    >>> few = fm.calibrate(model, tokens=100, report=tell)
+    100 of 100: Reading calibration tokens
     """
 
     def __call__(
@@ -25,13 +42,14 @@ def silent(step: int, total: int, message: str, values: Mapping[str, float] | No
 def part(report: Report, start: float, end: float, said: str = "") -> Report:
     """For a part of some work, from `start` to `end` of 0 to 1: told in thousandths of all of it.
 
-    said: put before each message.
+    said: put before each message, which goes on in lower case: "Merging: " and "Reading".
     """
 
     def told(
         step: int, total: int, message: str, values: Mapping[str, float] | None = None
     ) -> None:
         share = start + (end - start) * min(step / max(total, 1), 1)
-        report(round(1000 * share), 1000, f"{said}{message}", values)
+        after = message[:1].lower() + message[1:] if said else message
+        report(round(1000 * share), 1000, said + after, values)
 
     return told

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ffmerge_core.errors import FFMergeError
-from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.plan import Recipe
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
 from pages._ui.compare.baselines import baselines
 from pages._ui.compare.chart import chart
 from pages._ui.compare.table import filtered, table
 from pages._ui.pieces.opened import opened_subject
-from pages._ui.pieces.widgets import Download, count, download_row, empty_state, guarded
+from pages._ui.pieces.widgets import Download, download_row, empty_state, guarded
+from pages._ui.state.recipes import can_restore, restore
 from pages._ui.state.shared import current_workspace, run_store
 from pages._ui.state.subject import Subject
 
@@ -58,19 +60,11 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
 def open_run(run: Run, subject: Subject) -> None:
     """Restore a run's groups and choices, and go to them; of another plan, to its result."""
     recipe = Recipe.from_dict(run.recipe)
-    workspace, plan = current_workspace(), recipe.plan
+    workspace, merges = current_workspace(), can_restore(recipe.plan)
+    if merges:
+        restore(workspace, recipe, subject)
     workspace.open_run(run.id)
-    if not isinstance(plan, MergePlan) or not plan.groups:
-        st.switch_page("pages/merge.py")
-    workspace.set_groups(plan.groups, subject.sublayers)
-    workspace.choose(
-        method=plan.method,
-        anchor=plan.anchor,
-        tokens=recipe.tokens,
-        seed=recipe.seed,
-        quantize=recipe.quantize or "",
-    )
-    st.switch_page("pages/similarity.py")
+    st.switch_page("pages/similarity.py" if merges else "pages/merge.py")
 
 
 def _delete(ids: Sequence[str]) -> None:
@@ -92,10 +86,7 @@ def comparable(runs: Sequence[Run], subject: Subject) -> list[Run]:
     mine = []
     others: Counter[str] = Counter()
     for run in runs:
-        try:
-            unlike = subject.unlike(Recipe.from_dict(run.recipe))
-        except FFMergeError:
-            unlike = "with plans of another version"
+        unlike = subject.unlike_run(run.recipe)
         if unlike is None:
             mine.append(run)
         else:

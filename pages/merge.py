@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import MergePlan, Recipe, short
+from ffmerge_core.plan import ANCHORS, METHODS, Recipe, merges, short
 from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
 from pages._ui.merge.alignment import alignment
@@ -18,17 +16,16 @@ from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import opened_subject
 from pages._ui.pieces.results import before_and_after
 from pages._ui.pieces.savings import savings
-from pages._ui.pieces.widgets import WEIGHTS, choose_weights, empty_state, guarded, next_step
+from pages._ui.pieces.widgets import (
+    choose_weights,
+    empty_state,
+    guarded,
+    next_step,
+    weights_label,
+)
+from pages._ui.state.recipes import LARGEST_SEED, recipe_of
 from pages._ui.state.shared import current_workspace, run_store, shelf
 from pages._ui.state.subject import Opened, Subject
-
-METHODS = {
-    "permute": "Permute: align neurons, then average (the paper's)",
-    "vanilla": "Vanilla: average as they are",
-    "copy": "Copy: all take the anchor's weights",
-    "random": "Random: all share fresh random weights",
-}
-ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
 
 
 def choose(subject: Subject) -> Recipe:
@@ -37,34 +34,47 @@ def choose(subject: Subject) -> Recipe:
     for key in ("method", "anchor", "quantize"):
         st.session_state.setdefault(key, getattr(chosen, key))
     left, middle, right = st.columns([4, 2, 4], gap="large")
-    method = left.radio("Method", list(METHODS), key="method", format_func=METHODS.__getitem__)
+    method = left.radio(
+        "Method", merges(), key="method", format_func=lambda name: METHODS[name].line
+    )
     anchor = middle.radio(
         "Anchor",
-        list(ANCHORS),
+        ANCHORS,
         key="anchor",
-        format_func=ANCHORS.__getitem__,
-        disabled=method in ("vanilla", "random"),
-        help="The layer of each group that the others are aligned to, or copied from. A plain "
-        "average and a random draw have none.",
+        format_func=str.capitalize,
+        disabled="anchor" not in METHODS[method].needs,
+        help="The layer of each group that the others are aligned to, or copied from. The middle "
+        "of an even group is the earlier of the two. A plain average and a random draw have none.",
     )
     with left:
-        quantize: Any = choose_weights("quantize")
-    workspace.choose(method=method, anchor=anchor, quantize=quantize)
+        seed = (
+            choose_draw(chosen.plan_seed) if "seed" in METHODS[method].needs else chosen.plan_seed
+        )
+        quantize = choose_weights("quantize")
+    workspace.choose(method=method, anchor=anchor, plan_seed=seed, quantize=quantize)
     with right:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
         savings(subject)
         if quantize:
-            st.caption(f"Memory is before the weights are rounded to {WEIGHTS[quantize]}.")
-    return Recipe(
-        source=subject.source,
-        plan=MergePlan(workspace.groups, method=method, anchor=anchor),
-        data=subject.opened.data,
-        fidelity=subject.opened.fidelity,
-        tokens=chosen.tokens,
-        seed=chosen.seed,
-        quantize=quantize or None,
+            st.caption(f"Memory is before the weights are rounded to {weights_label(quantize)}.")
+    return recipe_of(workspace.state)
+
+
+def choose_draw(chosen: int) -> int:
+    """The seed of a method that draws weights."""
+    # Not before: a key that no widget has would outlive the seed that is restored meanwhile.
+    st.session_state.setdefault("plan_seed", chosen)
+    seed = st.number_input(
+        "Seed of the draw",
+        0,
+        LARGEST_SEED,
+        key="plan_seed",
+        width=220,
+        help="Which random weights are drawn. The seed on the Similarity page chooses the "
+        "calibration tokens.",
     )
+    return int(seed)
 
 
 def merge_button(recipe: Recipe) -> None:

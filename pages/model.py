@@ -6,19 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.reporting.figures import anatomy_bar
+from ffmerge_core.reporting.formats import count, megabytes, percent
+from ffmerge_core.reporting.scores import figures_of
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.model.opening import demo_row, open_something_else
 from pages._ui.pieces.opened import opened_subject
-from pages._ui.pieces.widgets import (
-    count,
-    figure_row,
-    guarded,
-    megabytes,
-    next_step,
-    other_figures,
-    percent,
-    score_text,
-)
+from pages._ui.pieces.widgets import figure_row, guarded, next_step, score_text
 from pages._ui.state.shared import warm_up
 from pages._ui.state.subject import Subject
 
@@ -27,8 +20,7 @@ def overview(subject: Subject) -> None:
     st.write(subject.description)
     ff = dict(subject.anatomy)["FF"]
     score = subject.scores["validation"]
-    figures = [(score["metric"], score["value"])]
-    figures += [(name, figure["value"]) for name, figure in other_figures(score)]
+    *figures, _ = figures_of(score).items()  # the last is the loss
     with figure_row():
         st.metric("Parameters", count(subject.n_parameters), width="content")
         st.metric("Weights in memory", megabytes(subject.weight_bytes), width="content")
@@ -38,9 +30,9 @@ def overview(subject: Subject) -> None:
             help="What merging can save from: each FF sublayer tied to another saves its share.",
             width="content",
         )
-        for name, value in figures:
+        for name, figure in figures:
             say = metric(name)
-            st.metric(f"Validation {name}", say.text(value), help=say.help, width="content")
+            st.metric(f"Validation {name}", say.text(figure.value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
         st.caption("This is the original, which agrees with itself; a merge is compared with it.")

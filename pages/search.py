@@ -9,7 +9,7 @@ from pages._ui.pieces.opened import opened_subject
 from pages._ui.pieces.widgets import empty_state, guarded
 from pages._ui.search.choice import choose
 from pages._ui.search.clusters import clusters
-from pages._ui.search.found import Found, Search, carry_out, searches
+from pages._ui.search.found import Found, Search, find_windows, searches
 from pages._ui.search.results import (
     best_window,
     chart,
@@ -31,7 +31,7 @@ def search_or_job(search: Search, subject: Subject) -> None:
         on_click=start_job,
         args=("search", f"Searching {describe(search)}"),
         kwargs={
-            "work": lambda report: carry_out(search, search.stacks(subject), report),
+            "work": lambda report: find_windows(search, search.stacks(subject), report),
             "key": search,
         },
         help="Merges every window by every method and scores each on the validation split.",

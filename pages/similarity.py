@@ -5,28 +5,19 @@ from __future__ import annotations
 import psutil
 import streamlit as st
 
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.reporting.figures import similarity_heatmap, to_html
-from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
+from ffmerge_core.reporting.formats import count
+from pages._ui.pieces.job_panel import needed
 from pages._ui.pieces.opened import opened_subject
-from pages._ui.pieces.widgets import Download, count, download_row, guarded, next_step
+from pages._ui.pieces.widgets import Download, download_row, guarded, next_step
 from pages._ui.similarity.picking import group_editor, pickable_heatmap
+from pages._ui.state.recipes import LARGEST_SEED
 from pages._ui.state.shared import current_workspace, shelf
 from pages._ui.state.shelf import Answer, Question
 from pages._ui.state.subject import Subject
 
-OF = {
-    "output": "FF output",
-    "pre": "FF pre-activations",
-    "attention": "Attention output",
-    "aligned": "Aligned neurons",
-}
-OF_HELP = (
-    "**FF output**: what each FF sublayer adds, before the residual addition (the paper's view). "
-    "**FF pre-activations**: the values before the activation function. **Attention output**: for "
-    "contrast. **Aligned neurons**: mean correlation of neurons after matching them one to one."
-)
 FEWEST_TOKENS, MOST_TOKENS = 100, 1_000_000
-METRICS = {"cka": "Linear CKA", "unbiased_cka": "Linear CKA, unbiased"}
 
 
 def choose(subject: Subject) -> Question:
@@ -37,27 +28,29 @@ def choose(subject: Subject) -> Question:
     for key in ("feature", "metric", "tokens", "seed", "stack"):
         st.session_state.setdefault(key, getattr(chosen, key))
     most = most_tokens(subject)
-    st.session_state["tokens"] = min(st.session_state["tokens"], most)
+    if (wanted := st.session_state["tokens"]) > most:
+        st.session_state.update(tokens=most, tokens_wanted=wanted)
     columns = st.columns([4, 3, 2, 2], vertical_alignment="bottom")
     of = columns[0].selectbox(
         "Compare",
-        list(OF),
+        list(VIEWS),
         key="feature",
-        format_func=OF.__getitem__,
-        help=OF_HELP,
+        format_func=lambda name: VIEWS[name].label,
+        help=" ".join(view.sentence for view in VIEWS.values()),
     )
     metric = columns[1].selectbox(
         "Metric",
-        list(METRICS),
+        list(SIMILARITIES),
         key="metric",
-        format_func=METRICS.__getitem__,
-        disabled=of == "aligned",
-        help="Aligned neurons are compared by correlation; CKA does not apply to them. The "
-        "unbiased estimate can be slightly negative and is then drawn as 0.",
+        format_func=lambda name: SIMILARITIES[name].label,
+        disabled=VIEWS[of].tap is None,
+        help=" ".join(each.sentence for each in SIMILARITIES.values())
+        + " Aligned neurons are compared by correlation; CKA does not apply to them.",
     )
     tokens = columns[2].number_input(
         "Calibration tokens",
-        min_value=FEWEST_TOKENS,
+        # A recipe may ask for fewer.
+        min_value=min(FEWEST_TOKENS, chosen.tokens),
         max_value=most,
         step=1000,
         key="tokens",
@@ -68,10 +61,15 @@ def choose(subject: Subject) -> Question:
     seed = columns[3].number_input(
         "Seed",
         min_value=0,
-        max_value=2**31 - 1,
+        max_value=LARGEST_SEED,
         key="seed",
         help=f"Which {subject.examples} are drawn.",
     )
+    if tokens == most and (wanted := st.session_state.get("tokens_wanted", most)) > most:
+        st.info(
+            f"{count(wanted)} calibration tokens were chosen before; {count(most)} are the most "
+            "here, so that many are drawn."
+        )
     stack = choose_stack(subject)
     workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric, stack=stack)
     return Question(subject.opened, int(tokens), int(seed), of, metric, stack)
@@ -105,20 +103,15 @@ def answer_or_job(question: Question) -> Answer | None:
     """The heatmap's numbers; until they are there, the job that measures them."""
     known = shelf()
     answer = known.answers.get(question)
-    if answer is not None:
-        return answer
-    job = latest_job("similarity")
-    again = st.session_state.pop("again", False)
-    # A job that is done without an answer: the shelf has dropped it since.
-    if job is None or job.key != question or job.status == "done" or again:
-        title = f"Measuring {describe(question)}"
-        job = start_job(
-            "similarity", title, lambda report: known.answer(question, report), key=question
+    if answer is None:
+        needed(
+            "similarity",
+            f"Measuring {describe(question)}",
+            lambda report: known.answer(question, report),
+            question,
+            again="Measure again",
         )
-    job_panel(job)
-    if not job.active:
-        st.button("Measure again", on_click=st.session_state.update, kwargs={"again": True})
-    return None
+    return answer
 
 
 def describe(question: Question) -> str:
@@ -128,7 +121,8 @@ def describe(question: Question) -> str:
 
 def what(question: Question) -> str:
     """What is compared by which metric."""
-    return OF[question.of] + ("" if question.of == "aligned" else f", {METRICS[question.metric]}")
+    view, metric = VIEWS[question.of], SIMILARITIES[question.metric]
+    return view.label if view.tap is None else f"{view.label}, {metric.label}"
 
 
 def show(answer: Answer, question: Question, subject: Subject) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ffmerge_core import showing
+
 # Below this share of a neuron's own magnitude its spread is rounding, and it counts as dead.
 _DEAD = 1e-6
 
@@ -18,13 +20,38 @@ _DEAD = 1e-6
 class Match:
     """The neurons of a sublayer matched to an anchor's.
 
-    permutation: (d_ff,) int64, entry j = the sublayer's neuron matched to anchor neuron j.
-    before, after: mean correlation of neuron j with neuron j, and with its match.
+    Attributes
+    ----------
+    permutation : Tensor
+        (d_ff,) int64. Entry j is the sublayer's neuron that is matched to anchor neuron j.
+    before : float
+        Mean correlation of neuron j with neuron j, in [-1, 1].
+    after : float
+        Mean correlation of neuron j with its match, in [-1, 1].
+
+    See Also
+    --------
+    Features.match : Where one comes from.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> match = feats.match("encoder.4", "encoder.5")
+    >>> match.permutation.shape
+    torch.Size([256])
+    >>> match.after > match.before
+    True
     """
 
     permutation: Tensor
     before: float
     after: float
+
+    def __repr__(self) -> str:
+        correlations = f"mean correlation {self.before:.2f} → {self.after:.2f}"
+        return showing.line(self, f"{len(self.permutation):,} neurons: {correlations}")
 
     def inverse(self) -> Match:
         """The same match seen from the other sublayer."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -21,9 +22,29 @@ if TYPE_CHECKING:
 class Clustering:
     """The tree of one stack's sublayers, and where it was cut.
 
-    linkage: (n − 1, 4), SciPy's: the two that are joined, their distance, the size. names: of
-    the n leaves. groups: those of two or more, in layer order. cut: the distance between the
-    last join that was made and the first that was not.
+    Attributes
+    ----------
+    names : tuple of str
+        Of the n leaves, in layer order.
+    linkage : ndarray
+        (n − 1, 4), as SciPy has it: the two that are joined, their distance, the size.
+    groups : tuple of tuple of str
+        Those of two or more sublayers, in layer order.
+    cut : float
+        The distance halfway between the last join that was made and the first that was not.
+
+    See Also
+    --------
+    cluster : Makes one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> import pandas as pd
+    >>> names = ["encoder.0", "encoder.1", "encoder.2"]
+    >>> alike = pd.DataFrame([[1, 0.2, 0.9], [0.2, 1, 0.3], [0.9, 0.3, 1]], names, names)
+    >>> fm.cluster(alike, remove=1)
+    Clustering(3 FF sublayers, cut at 0.425: encoder.0 + encoder.2)
     """
 
     names: tuple[str, ...]
@@ -31,12 +52,42 @@ class Clustering:
     groups: tuple[tuple[str, ...], ...]
     cut: float
 
+    def __repr__(self) -> str:
+        joined = ", ".join(" + ".join(group) for group in self.groups)
+        cut = showing.rounded(self.cut)
+        return showing.line(self, f"{len(self.names)} FF sublayers, cut at {cut}: {joined}")
+
 
 def cluster(similarity: pd.DataFrame, remove: int) -> Clustering:
     """Group the most alike until merging each group into one removes `remove` sublayers.
 
-    similarity: (n, n) of one stack, rows = columns = names in layer order; 1 = alike.
-    Raises `PlanError`, saying what can be removed, for any but 1 to n − 1.
+    Average linkage on 1 − similarity. The groups need not be adjacent.
+
+    Parameters
+    ----------
+    similarity : DataFrame
+        (n, n) of one stack, rows = columns = names in layer order; 1 = alike.
+    remove : int
+        FF sublayers to remove, from 1 to n − 1.
+
+    Returns
+    -------
+    Clustering
+        Its `groups` are those of a `MergePlan`.
+
+    Raises
+    ------
+    PlanError
+        If so many cannot be removed; it says what can be.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> found = fm.cluster(fm.similarity_matrix(feats), remove=3)
+    >>> fm.MergePlan(groups=found.groups).n_removed
+    3
     """
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform

@@ -1,43 +1,60 @@
-"""One calibration pass: what each FF sublayer sees and says, token by token."""
+"""What each FF sublayer sees and says, token by token, and how alike two of them are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, get_args
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ffmerge_core import showing
 from ffmerge_core.analysis.alignment import Match, correlate, match_neurons, standardised
-from ffmerge_core.analysis.similarity import cka_matrix
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.errors import DataError
-from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.structure import shared_copy
+from ffmerge_core.kinds import resolve
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import in_layer_order
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.tasks.batch import Batch
 
 Tap = Literal["pre", "output", "attention"]
-Of = Literal["output", "pre", "attention", "aligned"]
-Metric = Literal["cka", "unbiased_cka"]
 
 
 @dataclass(frozen=True, eq=False)
 class SublayerFeatures:
-    """Rows are tokens, the same ones for every sublayer of a stack.
+    """What one FF sublayer sees and says; rows are tokens, the same ones for a whole stack.
 
-    pre: (n_tokens, d_ff), pre-activations W_in x + b_in (for gated FF the up projection).
-    output: (n_tokens, d_model), y before the residual addition.
-    attention: (n_tokens, d_model), the same block's attention output, for contrast.
+    Attributes
+    ----------
+    pre : Tensor
+        (n_tokens, d_ff) float32, pre-activations W_in x + b_in. Of a gated sublayer the up
+        projection.
+    output : Tensor
+        (n_tokens, d_model) float32, y before the residual addition.
+    attention : Tensor
+        (n_tokens, d_model) float32, the same block's attention output, for contrast.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> feats["encoder.3"]
+    SublayerFeatures(2,000 tokens: pre 256, output 64, attention 64 wide)
+    >>> feats["encoder.3"].output.shape
+    torch.Size([2000, 64])
     """
 
     pre: Tensor
     output: Tensor
     attention: Tensor
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{tap} {getattr(self, tap).shape[1]}" for tap in taps())
+        return showing.line(self, f"{len(self.pre):,} tokens: {widths} wide")
 
     @property
     def hidden(self) -> Tensor:
@@ -49,8 +66,33 @@ class SublayerFeatures:
 class Features:
     """Features of every FF sublayer from one pass over calibration data.
 
-    revision: of the weights they were taken from. asked, n_tokens: tokens asked for and
-    found. A pair's match is computed once, however many plans use it.
+    `feats["encoder.3"]` are those of one sublayer. A pair's match is computed once, however many
+    plans use it.
+
+    Attributes
+    ----------
+    revision : str
+        Of the weights that they were taken from; `apply` refuses those of others.
+    seed : int
+        The order of the training split.
+    asked, n_tokens : int
+        Tokens asked for and found, a stack.
+    sublayers : tuple of FFSublayer
+        Whose features these are, in the order in which the model runs them.
+
+    See Also
+    --------
+    calibrate : Makes them.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> feats
+    Features(12 FF sublayers, 2,000 tokens, seed 0)
+    >>> feats.correlation("encoder.4", "encoder.5").shape
+    torch.Size([256, 256])
     """
 
     revision: str
@@ -64,6 +106,17 @@ class Features:
     def __getitem__(self, name: str) -> SublayerFeatures:
         return self._by_name[name]
 
+    def __repr__(self) -> str:
+        found = f"{len(self.sublayers)} FF sublayers, {self.n_tokens:,} tokens"
+        return showing.line(self, f"{found}, seed {self.seed}")
+
+    def _repr_html_(self) -> str:
+        return showing.table(
+            repr(self),
+            ("FF sublayer", "tokens", "d_ff", "d_model"),
+            [(each.name, f"{self.n_tokens:,}", each.d_ff, each.d_model) for each in self.sublayers],
+        )
+
     @property
     def shortfall(self) -> str | None:
         """A sentence if there were fewer tokens than asked for."""
@@ -75,14 +128,35 @@ class Features:
         )
 
     def correlation(self, anchor: str, other: str) -> Tensor:
-        """Pearson correlations, (d_ff, d_ff), rows = the anchor's neurons."""
+        """Pearson correlations of two sublayers' neurons (paper, "Align").
+
+        Parameters
+        ----------
+        anchor, other : str
+            Names of sublayers of one stack, such as "encoder.4".
+
+        Returns
+        -------
+        Tensor
+            (d_ff, d_ff), rows = the anchor's neurons. A dead neuron correlates 0 with everything.
+        """
         return correlate(standardised(self[anchor].hidden), standardised(self[other].hidden))
 
     def match(self, anchor: str, other: str) -> Match:
-        """The best one-to-one match of `other`'s neurons to `anchor`'s.
+        """The best one-to-one match of `other`'s neurons to `anchor`'s (paper, "Align").
 
         Solved in layer order whichever is the anchor, since with ties (two dead neurons) the
         two directions have several best matches and must not depend on who asked first.
+
+        Parameters
+        ----------
+        anchor, other : str
+            Names of sublayers of one stack, such as "encoder.4".
+
+        Returns
+        -------
+        Match
+            Of the largest total correlation, exactly.
         """
         first, second = in_layer_order((anchor, other), self.sublayers)
         if (first, second) not in self._matches:
@@ -91,83 +165,75 @@ class Features:
         return found if anchor == first else found.inverse()
 
 
-def calibrate(
-    model: LoadedModel, tokens: int = 10_000, seed: int = 0, report: Report = silent
-) -> Features:
-    """Run training data through the model once and keep what the FF sublayers do.
-
-    tokens: how many, per stack; padding never counts. Fewer are used if the training split
-    has no more (`Features.shortfall` says so). seed: the order of the training split.
-    Raises `DataError` if the model has no data or gives values that are not finite.
-    """
-    if tokens < 2:
-        raise DataError(f"{tokens} calibration tokens were asked for; take 2 or more.")
-    if not model.sublayers:
-        raise DataError(
-            f"No FF sublayer of {model.source} is left to compare: all were dropped, factored or "
-            "quantised. Calibrate the original model."
-        )
-    task = model.require_task()
-    # Hooks go on a private copy of the module tree, so that another thread's forward pass
-    # through the shared model is never recorded.
-    probe = shared_copy(model.model).eval()
-    stores = {
-        (sublayer.name, tap): _Store(tokens) for sublayer in model.sublayers for tap in _taps()
-    }
-    with torch.inference_mode():
-        for batch in task.calibration(seed):
-            with _recording(probe, model.sublayers, batch, stores):
-                batch.run(probe)
-            least = min(store.filled for store in stores.values())
-            report(least, tokens, "Reading calibration tokens")
-            if least >= tokens:
-                break
-    n_tokens = min(store.filled for store in stores.values())
-    if n_tokens < 2:
-        raise DataError("The training split gave fewer than 2 tokens; there is nothing to compare.")
-    by_name = {
-        sublayer.name: SublayerFeatures(
-            **{tap: stores[sublayer.name, tap].joined() for tap in _taps()}
-        )
-        for sublayer in model.sublayers
-    }
-    return Features(model.revision, seed, tokens, n_tokens, model.sublayers, by_name)
-
-
 def similarity_matrix(
     feats: Features,
-    of: Of = "output",
-    metric: Metric = "cka",
+    of: str = "output",
+    metric: str = "cka",
     stack: str | None = None,
     report: Report = silent,
 ) -> pd.DataFrame:
-    """Layer-by-layer similarity; rows and columns are the sublayer names of one stack.
+    """How alike the sublayers of one stack are, pair by pair (paper, section 2).
 
-    of: "output" (FF output before the residual, the paper's), "pre" (pre-activations),
-        "attention" (for contrast), or "aligned": the mean matched correlation of neurons
-        after alignment, which has no metric.
-    metric: linear CKA, "cka" (biased, in [0, 1]) or "unbiased_cka".
+    Parameters
+    ----------
+    feats : Features
+        From `calibrate`.
+    of : {"output", "pre", "attention", "aligned"}, default "output"
+        What is compared: FF outputs before the residual addition (the paper's), pre-activations,
+        attention outputs for contrast, or neurons after alignment: the mean correlation of
+        matched neurons, which has no metric.
+    metric : {"cka", "unbiased_cka"}, default "cka"
+        Linear CKA (Kornblith et al., 2019), biased, in [0, 1]; or by the unbiased HSIC of Song et
+        al. (2012), which can be slightly negative and needs 4 tokens.
+    stack : str, optional
+        "encoder" or "decoder", where a model has both.
+    report : Report, optional
+        Told after every pair; may raise `Cancelled`.
+
+    Returns
+    -------
+    DataFrame
+        (n, n), rows = columns = the names of the stack's sublayers.
+
+    Raises
+    ------
+    DataError
+        For an unknown `of`, `metric` or `stack`, or too few tokens.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> alike = fm.similarity_matrix(feats)
+    >>> alike.shape
+    (12, 12)
+    >>> print(f"{alike.loc['encoder.4', 'encoder.6']:.1f}")
+    0.8
     """
     names = _names(feats, stack)
-    if metric not in get_args(Metric):
-        raise DataError(f"metric is {metric!r}; it must be one of {', '.join(get_args(Metric))}.")
-    if metric == "unbiased_cka" and feats.n_tokens < 4:
-        raise DataError(f"Unbiased CKA needs 4 tokens or more; there are {feats.n_tokens}.")
+    view, measure = VIEWS.of(of), SIMILARITIES.of(metric)
+    if feats.n_tokens < measure.fewest:
+        raise DataError(
+            f"{measure.label} needs {measure.fewest} tokens or more; there are {feats.n_tokens}."
+        )
 
     def on_pair(done: int, total: int) -> None:
         report(done, total, "Comparing pairs of sublayers")
 
-    if of == "aligned":
-        values = _aligned_matrix(feats, names, on_pair)
+    if view.tap is None:
+        assert view.matrix is not None, "what has no tap has a measure of its own"
+        values = resolve(view.matrix)(feats, names, on_pair)
     else:
-        loaders = [_reader(feats, name, of) for name in names]
-        values = cka_matrix(loaders, unbiased=metric == "unbiased_cka", on_pair=on_pair)
+        readers = [partial(getattr, feats[name], view.tap) for name in names]
+        values = resolve(measure.matrix)(readers, on_pair=on_pair)
     return pd.DataFrame(values.numpy(), index=names, columns=names)
 
 
-def _aligned_matrix(
+def aligned_matrix(
     feats: Features, names: list[str], on_pair: Callable[[int, int], None]
 ) -> Tensor:
+    """Mean matched correlation of each pair's neurons, (n, n); 1 on the diagonal."""
     values = torch.eye(len(names), dtype=torch.float64)
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     for done, (i, j) in enumerate(pairs, start=1):
@@ -187,81 +253,6 @@ def _names(feats: Features, stack: str | None) -> list[str]:
     return names
 
 
-def _tap(features: SublayerFeatures, tap: Tap) -> Tensor:
-    return {"pre": features.pre, "output": features.output, "attention": features.attention}[tap]
-
-
-def _reader(feats: Features, name: str, of: Of) -> Callable[[], Tensor]:
-    if of not in _taps():
-        raise DataError(f"of is {of!r}; it must be one of {', '.join((*_taps(), 'aligned'))}.")
-    return lambda: _tap(feats[name], of)
-
-
-def _taps() -> tuple[Tap, ...]:
+def taps() -> tuple[Tap, ...]:
+    """Where a calibration listens."""
     return get_args(Tap)
-
-
-class _Store:
-    """Rows of one tap as they come, at most `limit` of them."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.filled = 0
-        self._chunks: list[Tensor] = []
-
-    def append(self, rows: Tensor) -> None:
-        kept = rows[: self.limit - self.filled]
-        # A copy: a slice would keep its whole batch in memory.
-        self._chunks.append(kept.float().clone())
-        self.filled += len(kept)
-
-    def joined(self) -> Tensor:
-        """All rows, (n_tokens, width); the chunks are given up."""
-        rows = torch.cat(self._chunks)
-        self._chunks.clear()
-        return rows
-
-
-@contextmanager
-def _recording(
-    model: nn.Module,
-    sublayers: tuple[FFSublayer, ...],
-    batch: Batch,
-    stores: Mapping[tuple[str, Tap], _Store],
-) -> Iterator[None]:
-    handles = []
-    for sublayer in sublayers:
-        mask = batch.masks.get(sublayer.stack)
-        taps: tuple[tuple[Tap, str, tuple[int, int] | None], ...] = (
-            ("pre", sublayer.w_in.module, sublayer.w_in.rows),
-            ("output", sublayer.w_out.module, None),
-            ("attention", sublayer.attention, None),
-        )
-        for tap, path, rows in taps:
-            hook = _hook(stores[sublayer.name, tap], sublayer.name, rows, mask)
-            handles.append(model.get_submodule(path).register_forward_hook(hook))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _hook(
-    store: _Store, name: str, rows: tuple[int, int] | None, mask: Tensor | None
-) -> Callable[[nn.Module, object, Tensor | tuple[Tensor, ...]], None]:
-    def hook(_: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        values = output if isinstance(output, Tensor) else output[0]
-        values = values.reshape(-1, values.shape[-1])
-        if mask is not None:
-            values = values[mask.reshape(-1)]
-        if rows is not None:
-            values = values[:, rows[0] : rows[1]]
-        if not bool(torch.isfinite(values).all()):
-            raise DataError(
-                f"{name} gave values that are not finite (NaN or infinity) on the calibration "
-                "data. Check the weights and the data's normalisation."
-            )
-        store.append(values)
-
-    return hook

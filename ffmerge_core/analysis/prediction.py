@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -21,9 +22,31 @@ _RESAMPLES = 2_000
 class RankCorrelation:
     """Spearman's, with a 95 % percentile bootstrap interval over windows.
 
-    n: windows. resamples: those that the interval is of; one whose windows are all alike has
-    no rank correlation. Windows overlap, so the interval is narrower than it would be for as
-    many windows apart.
+    Windows overlap, so the interval is narrower than it would be for as many windows apart.
+
+    Attributes
+    ----------
+    value : float
+        In [-1, 1]; negative where the more alike windows are hurt less.
+    low, high : float
+        The ends of the interval.
+    n : int
+        Windows.
+    resamples : int
+        Those that the interval is of; one whose windows are all alike has no rank correlation.
+
+    See Also
+    --------
+    does_similarity_predict : Makes one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> found = fm.RankCorrelation(-0.81, -0.95, -0.42, n=8, resamples=2_000)
+    >>> print(found.text())
+    −0.81 (−0.95 to −0.42)
+    >>> found.in_words("mean CKA").startswith("The higher a window's mean CKA, the less")
+    True
     """
 
     value: float
@@ -31,6 +54,9 @@ class RankCorrelation:
     high: float
     n: int
     resamples: int
+
+    def __repr__(self) -> str:
+        return showing.line(self, f"{self.text()}, {self.n} windows")
 
     def text(self) -> str:
         """ "−0.81 (−0.95 to −0.42)"; without the interval where all resamples agree."""
@@ -54,9 +80,35 @@ class RankCorrelation:
 def does_similarity_predict(table: pd.DataFrame, of: str = MEAN_CKA) -> RankCorrelation:
     """Rank correlation of a window's similarity with its loss change; negative if it predicts.
 
-    table: of one method and anchor, from `search_windows`; windows without a finite figure are
-    left out.
-    Raises `PlanError` for fewer than 4 windows, and where all are alike.
+    Parameters
+    ----------
+    table : DataFrame
+        Of one method and anchor, from `search_windows`. Windows without a finite figure are left
+        out.
+    of : str, default "mean CKA"
+        The column of the similarity: "mean CKA" or "mean aligned correlation".
+
+    Returns
+    -------
+    RankCorrelation
+        With its interval.
+
+    Raises
+    ------
+    PlanError
+        For fewer than 4 windows, and where all are alike.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({
+    ...     "mean CKA": [0.9, 0.8, 0.7, 0.4, 0.3],
+    ...     "loss change": [0.01, 0.02, 0.05, 0.04, 0.3],
+    ... })
+    >>> found = fm.does_similarity_predict(table)
+    >>> print(f"{found.value:.1f} of {found.n} windows")
+    -0.9 of 5 windows
     """
     pairs = table[[of, "loss change"]].to_numpy(dtype=float)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]

@@ -51,6 +51,15 @@ def cka_matrix(
     return torch.tensor(values, dtype=torch.float64)
 
 
+def unbiased_cka_matrix(
+    features: list[Callable[[], Tensor]],
+    *,
+    on_pair: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """As `cka_matrix`, by the unbiased estimate."""
+    return cka_matrix(features, unbiased=True, on_pair=on_pair)
+
+
 def centred(x: Tensor) -> Tensor:
     """Column means removed and scaled to unit Frobenius norm (CKA ignores the scale)."""
     x = x - x.mean(0, dtype=torch.float64).to(x.dtype)

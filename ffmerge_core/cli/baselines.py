@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ffmerge_core.cli.options import JsonOption, RecipeOption
+from ffmerge_core.cli.options import JsonOption, RecipeOption, one_of
 from ffmerge_core.cli.recipes import pinned, read_recipe
-from ffmerge_core.cli.tables import change_text, count, figure_text
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import history, opened
-from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe, plan_from_dict, plan_in_words
+from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
-from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, carry_out, recipes
+from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, recipes, record_baselines
+from ffmerge_core.reporting.formats import change_text, count, figure_text
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
@@ -28,17 +27,8 @@ if TYPE_CHECKING:
     import ffmerge_core as fm
 
 
-# Those of compression.baselines, which imports torch, and the control; a test holds them equal.
-class Wanted(StrEnum):
-    permute = "permute"
-    vanilla = "vanilla"
-    copy = "copy"
-    random = "random"
-    layer_drop = "layer drop"
-    ff_drop = "FF drop"
-    svd = "SVD"
-    narrow = "narrow"
-    control = CONTROL
+def _kinds() -> tuple[str, ...]:
+    return (*METHODS, CONTROL)
 
 
 SourceOption = Annotated[
@@ -50,8 +40,14 @@ ParametersOption = Annotated[
     typer.Option("--parameters", min=1, metavar="N", help="Leave this many, or the nearest to it."),
 ]
 KindOption = Annotated[
-    list[Wanted] | None,
-    typer.Option("--kind", help="Repeatable; all by default. control: the original, tuned alike."),
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="NAME",
+        parser=one_of(_kinds),
+        help=f"Repeatable; all by default: {', '.join(METHODS)}; {CONTROL}: the original, tuned as "
+        "long.",
+    ),
 ]
 DataOfNumber = Annotated[
     str | None,
@@ -119,17 +115,17 @@ def _recipes(
     model: fm.LoadedModel,
     budget: Plan | int,
     like: Recipe,
-    asked: Sequence[Wanted] | None,
+    asked: Sequence[str] | None,
     report: Report,
 ) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Kind → its recipe; kind → why it has none."""
     import ffmerge_core as fm
     from ffmerge_core.compression.budget import unmet
 
-    control = asked is None or Wanted.control in asked
+    control = asked is None or CONTROL in asked
     if asked is not None and control and like.recovery is None:
         raise typer.BadParameter("The control is tuned as the recipe is, and this has no recovery.")
-    kinds = None if asked is None else [each.value for each in asked if each != Wanted.control]
+    kinds = None if asked is None else [each for each in asked if each != CONTROL]
     if kinds == []:
         return recipes({}, like), {}
     plans = fm.baselines(model, budget, kinds, report)
@@ -152,7 +148,7 @@ def _carried_out(
 
     done: list[Carried] = []
     try:
-        for each in carry_out(store, wanted, run, report):
+        for each in record_baselines(store, wanted, run, report):
             done.append(each)
             if each.error:
                 note(f"{each.kind}: {each.error}")

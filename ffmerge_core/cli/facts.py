@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core import demos
-from ffmerge_core.cli.tables import count, evaluation_rows, figure_text, megabytes, sublayer_rows
+from ffmerge_core.cli.tables import evaluation_rows, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
 from ffmerge_core.plan import NOTHING_MERGED, Recovery, plan_from_dict, plan_in_words
+from ffmerge_core.reporting.formats import count, figure_text, megabytes
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.scores import figures_of
 

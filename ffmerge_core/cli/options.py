@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ffmerge_core.plan import Anchor, Method
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, Anchor, merges, searched
+from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
-# Those of analysis.features and models.checkpoint, which import torch; a test holds them equal.
-Of = Literal["output", "pre", "attention", "aligned"]
-Measure = Literal["cka", "unbiased_cka"]
-Layout = Literal["compact", "portable"]
 Scored = Literal["validation", "test"]
 
 # torch takes no larger one.
 _LARGEST_SEED = 2**63 - 1
+
+
+def one_of(known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
+    """A parser of options whose values are names; asked when an option is read."""
+
+    def parse(text: str) -> str:
+        if text not in (names := list(known())):
+            raise typer.BadParameter(
+                f"“{text}” is not known; it must be one of {', '.join(names)}."
+            )
+        return text
+
+    return parse
+
+
+def described(names: Iterable[str]) -> str:
+    """ "permute aligns neurons, then averages; …", for help."""
+    helps = ((name, METHODS[name].help.removesuffix(".")) for name in names)
+    return "; ".join(f"{name} {said[:1].lower()}{said[1:]}" for name, said in helps) + "."
+
 
 SourceArgument = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A demo, such as demo:vit-digits, or a folder.")
@@ -42,6 +60,24 @@ SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=_LARGEST_SEED, help="Of the calibration draw.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+OfOption = Annotated[
+    str,
+    typer.Option(
+        "--of",
+        metavar="NAME",
+        parser=one_of(lambda: VIEWS),
+        help=f"What is compared: {', '.join(VIEWS)} (neurons after alignment).",
+    ),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        parser=one_of(lambda: SIMILARITIES),
+        help=f"{' or '.join(SIMILARITIES)}; not used for aligned.",
+    ),
+]
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="encoder or decoder, where a model has both.")
 ]
@@ -63,7 +99,35 @@ GroupOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    Method, typer.Option("--method", help="permute is the paper's: align neurons, then average.")
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        parser=one_of(merges),
+        help="What stands in a group's place: " + described(merges()),
+    ),
+]
+PlanSeedOption = Annotated[
+    int,
+    typer.Option("--plan-seed", min=0, max=_LARGEST_SEED, help="Of a method that draws at random."),
+]
+SearchedOption = Annotated[
+    list[str],
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        parser=one_of(searched),
+        help="Repeatable. " + described(searched()),
+    ),
+]
+AnchorsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--anchor",
+        metavar="NAME",
+        parser=one_of(lambda: ANCHORS),
+        help=f"Repeatable: {', '.join(ANCHORS)}. The layer that the others are aligned to.",
+    ),
 ]
 AnchorOption = Annotated[
     Anchor, typer.Option("--anchor", help="The member that the others are aligned to.")
@@ -75,9 +139,11 @@ WrittenRecipeOption = Annotated[
     Path | None, typer.Option("--recipe", metavar="FILE", help="Write what was done to this file.")
 ]
 QuantizeOption = Annotated[
-    Quantization | None,
+    str | None,
     typer.Option(
         "--quantize",
+        metavar="NAME",
+        parser=one_of(lambda: QUANTIZATIONS),
         help="Keep FF and attention weights as int8 after the merge; llm.int8 rounds inputs too.",
     ),
 ]
@@ -85,9 +151,12 @@ ExportOption = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Save the merged model here.")
 ]
 LayoutOption = Annotated[
-    Layout,
+    str,
     typer.Option(
-        "--layout", help="compact keeps merged weights once; portable opens without ffmerge."
+        "--layout",
+        metavar="NAME",
+        parser=one_of(lambda: LAYOUTS),
+        help="compact keeps merged weights once; portable opens without ffmerge.",
     ),
 ]
 OverwriteOption = Annotated[

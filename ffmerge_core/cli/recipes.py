@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,19 +44,10 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
-    """The recipe with the full source and the hashes that it lacks.
+    """`compression.running.pinned`, which imports torch."""
+    from ffmerge_core.compression import running
 
-    One that it names already stays: it is what the recipe asks for.
-    """
-    from ffmerge_core.compression.running import fixed
-
-    now = fixed(replace(recipe, source=model.source, data=model.data), model)
-    return replace(
-        now,
-        revision=recipe.revision or now.revision,
-        data_revision=recipe.data_revision or now.data_revision,
-        python=recipe.python or now.python,
-    )
+    return running.pinned(recipe, model)
 
 
 def _members(part: str, names: Sequence[str]) -> list[str]:

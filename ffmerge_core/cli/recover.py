@@ -10,7 +10,7 @@ import typer
 from ffmerge_core.cli.options import JsonOption, RecipeArgument, WrittenRecipeOption
 from ffmerge_core.cli.recipes import pinned, read_recipe
 from ffmerge_core.cli.terminal import stoppable_progress
-from ffmerge_core.cli.work import carry_out, history, opened, show_run, write_recipe
+from ffmerge_core.cli.work import history, opened, run_recipe, show_run, write_recipe
 from ffmerge_core.plan import Recovery
 
 DEFAULT = Recovery()
@@ -82,11 +82,10 @@ def recover(
     with stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
         wanted = pinned(wanted, model)
-        wanted.plan.check(model.sublayers)
         if out is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(out, wanted)
-        id, result = carry_out(store, model, wanted, report)
+        id, result = run_recipe(store, model, wanted, report)
         if out is not None and result.recipe != wanted:
             write_recipe(out, result.recipe)  # as it was cancelled
     show_run(store, id, None, as_json=json)

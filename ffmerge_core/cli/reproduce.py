@@ -47,7 +47,7 @@ def reproduce(
     if len(names) > 1:
         failed = _side_by_side(names, ["--out", str(folder), *(["--quick"] if quick else [])])
     else:
-        _carry_out(names[0], quick, folder)
+        _reproduce_demo(names[0], quick, folder)
     from ffmerge_core.reproduction.writing import write
 
     if len(failed) < len(names):
@@ -57,7 +57,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _carry_out(name: str, quick: bool, folder: Path) -> None:
+def _reproduce_demo(name: str, quick: bool, folder: Path) -> None:
     from ffmerge_core.reproduction import experiments
     from ffmerge_core.reproduction.carrying_out import reproduce as results
 

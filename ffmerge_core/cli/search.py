@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ffmerge_core.cli.options import (
+    AnchorsOption,
     DataOption,
     FidelityOption,
     JsonOption,
+    SearchedOption,
     SeedOption,
     SourceArgument,
     TokensOption,
     WrittenRecipeOption,
 )
 from ffmerge_core.cli.recipes import pinned
-from ffmerge_core.cli.tables import change_text, count, figure_text
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import opened, write_recipe
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import Recipe
+from ffmerge_core.plan import Anchor, Recipe, merges
+from ffmerge_core.reporting.formats import change_text, count, figure_text
 from ffmerge_core.reporting.scores import LOSS, Stored
 from ffmerge_core.tasks.metrics import metric
 
@@ -30,33 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Those of compression.search, which imports torch; a test holds them equal.
-class Searched(StrEnum):
-    permute = "permute"
-    vanilla = "vanilla"
-    copy = "copy"
-    random = "random"
-    layer_drop = "layer drop"
-
-
-# typer takes no list of a Literal.
-class Anchors(StrEnum):
-    first = "first"
-    middle = "middle"
-    last = "last"
-
-
 RemoveOption = Annotated[
     int,
     typer.Option("--remove", min=1, metavar="N", help="FF sublayers to remove, in all stacks."),
-]
-SearchedOption = Annotated[
-    list[Searched],
-    typer.Option("--method", help="Repeatable. layer drop: whole layers, at as many parameters."),
-]
-AnchorsOption = Annotated[
-    list[Anchors],
-    typer.Option("--anchor", help="The layer that the others are aligned to. Repeatable."),
 ]
 StacksOption = Annotated[
     str | None,
@@ -67,8 +44,8 @@ StacksOption = Annotated[
 def search(
     source: SourceArgument,
     remove: RemoveOption,
-    method: SearchedOption = [Searched.permute],  # noqa: B006 (typer copies it)
-    anchor: AnchorsOption = [Anchors.first],  # noqa: B006 (typer copies it)
+    method: SearchedOption = ["permute"],  # noqa: B006 (typer copies it)
+    anchor: AnchorsOption = ["first"],  # noqa: B006 (typer copies it)
     stack: StacksOption = None,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
@@ -91,8 +68,8 @@ def search(
             model,
             feats,
             remove,
-            methods=[each.value for each in method],
-            anchors=[each.value for each in anchor],
+            methods=method,
+            anchors=cast(list[Anchor], anchor),
             stack=stack,
             before=before,
             report=report,
@@ -157,7 +134,7 @@ def _said(table: pd.DataFrame) -> dict[str, str]:
 
     said = {}
     for (method, anchor), mine in table.groupby(["method", "anchor"], sort=False):
-        if method != Searched.layer_drop:
+        if method in merges():
             name = f"{method}, anchor {anchor}" if anchor else str(method)
             try:
                 found = does_similarity_predict(mine).in_words("mean CKA")

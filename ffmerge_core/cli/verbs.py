@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ffmerge_core import __version__, demos
+from ffmerge_core.analysis.views import VIEWS
 from ffmerge_core.cli.baselines import baselines
+from ffmerge_core.cli.dashboard import dashboard
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
     AnchorOption,
@@ -19,11 +21,12 @@ from ffmerge_core.cli.options import (
     GroupOption,
     JsonOption,
     LayoutOption,
-    Measure,
     MethodOption,
-    Of,
+    MetricOption,
+    OfOption,
     OutOption,
     OverwriteOption,
+    PlanSeedOption,
     QuantizeOption,
     RecipeArgument,
     RecipeOption,
@@ -38,7 +41,7 @@ from ffmerge_core.cli.recipes import groups_of, pinned, read_recipe
 from ffmerge_core.cli.recover import recover
 from ffmerge_core.cli.reproduce import reproduce
 from ffmerge_core.cli.search import search
-from ffmerge_core.cli.tables import count, evaluation_rows, matrix_rows
+from ffmerge_core.cli.tables import evaluation_rows, matrix_rows
 from ffmerge_core.cli.terminal import (
     Verbs,
     note,
@@ -51,16 +54,17 @@ from ffmerge_core.cli.terminal import (
 )
 from ffmerge_core.cli.work import (
     add_test_split,
-    carry_out,
     exported,
     history,
     opened,
+    run_recipe,
     say_exported,
     show_run,
     write_recipe,
 )
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.reporting.formats import count
 
 app = typer.Typer(
     cls=Verbs,
@@ -116,10 +120,8 @@ def info(
 @app.command()
 def similarity(
     source: SourceArgument,
-    of: Annotated[
-        Of, typer.Option("--of", help="What is compared; aligned: neurons after alignment.")
-    ] = "output",
-    metric: Annotated[Measure, typer.Option("--metric", help="Not used for aligned.")] = "cka",
+    of: OfOption = "output",
+    metric: MetricOption = "cka",
     stack: StackOption = None,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
@@ -154,7 +156,7 @@ def similarity(
             "revision": model.revision,
             "data_revision": model.require_task().revision,
             "of": of,
-            "metric": None if of == "aligned" else metric,
+            "metric": metric if VIEWS[of].tap else None,
             "n_tokens": feats.n_tokens,
             "seed": seed,
             "names": list(matrix.index),
@@ -207,6 +209,7 @@ def merge(
     group: GroupOption,
     method: MethodOption = "permute",
     anchor: AnchorOption = "first",
+    plan_seed: PlanSeedOption = 0,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
     data: DataOption = None,
@@ -223,8 +226,7 @@ def merge(
     with progress() as report:
         model = opened(source, data, fidelity, report)
         names = [sublayer.name for sublayer in model.sublayers]
-        plan = MergePlan(groups_of(group, names), method=method, anchor=anchor)
-        plan.check(model.sublayers)
+        plan = MergePlan(groups_of(group, names), method, anchor, plan_seed)
         wanted = Recipe(
             model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed, quantize=quantize
         )
@@ -232,7 +234,7 @@ def merge(
         if recipe is not None:
             # Before the work, so that a file that cannot be written costs nothing.
             write_recipe(recipe, wanted)
-        id, result = carry_out(store, model, wanted, report)
+        id, result = run_recipe(store, model, wanted, report)
         sizes = None
         if export is not None:
             sizes = exported(result.merged, export, layout, overwrite, report, result=result)
@@ -249,7 +251,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
     store = history()
     with progress() if wanted.recovery is None else stoppable_progress() as report:
         model = opened(wanted.source, wanted.data, wanted.fidelity, report)
-        id, result = carry_out(store, model, pinned(wanted, model), report)
+        id, result = run_recipe(store, model, pinned(wanted, model), report)
         if final:
             try:
                 add_test_split(store, id, result, report)
@@ -291,3 +293,6 @@ def export(
 
 
 app.command()(reproduce)
+app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    dashboard
+)

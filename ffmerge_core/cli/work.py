@@ -9,13 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffmerge_core.cli.options import Layout
 from ffmerge_core.cli.tables import (
-    batch_rows,
-    before_and_after,
-    cost_rows,
-    count,
-    megabytes,
     recovery_lines,
 )
 from ffmerge_core.cli.terminal import note, say, say_json, say_table, write_text
@@ -23,12 +17,14 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.plan import Curve
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting import recoveries
-from ffmerge_core.reporting.costs import costs_note
+from ffmerge_core.reporting.before_after import before_and_after_rows
+from ffmerge_core.reporting.costs import batch_rows, costs_note, step_rows
 from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.reporting.formats import count, megabytes
 from ffmerge_core.reporting.recording import record
 from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -54,7 +50,7 @@ def opened(source: str, data: str | None, fidelity: bool, report: Report) -> fm.
     return model
 
 
-def carry_out(
+def run_recipe(
     store: RunStore, model: fm.LoadedModel, recipe: Recipe, report: Report
 ) -> tuple[str, fm.RunResult]:
     """A pinned recipe on its model, as a run of the history; the run's id, and the result.
@@ -64,9 +60,6 @@ def carry_out(
     import ffmerge_core as fm
     from ffmerge_core.compression.resuming import underway
 
-    # What names no layer of the model never was a run.
-    recipe.plan.check(model.sublayers)
-
     def run(recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
         return fm.run(recipe, report, model=model, folder=folder)
 
@@ -74,13 +67,13 @@ def carry_out(
         return record(store, recipe, recoveries.name_of(recipe), run, report)
     if known := underway(recoveries.folder_of(store, recipe)):
         note(f"Going on from step {known.step} of {known.asked}.")
-    return recoveries.carry_out(store, recipe, run, report)
+    return recoveries.record_recovery(store, recipe, run, report)
 
 
 def add_test_split(store: RunStore, id: str, result: fm.RunResult, report: Report) -> None:
     """The final score, of both models, added to a run."""
     import ffmerge_core as fm
-    from ffmerge_core.compression.running import scores_record
+    from ffmerge_core.compression.result import scores_record
 
     before, after = (
         fm.evaluate(model, "test", report) for model in (result.original, result.merged)
@@ -96,7 +89,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 def exported(
     model: fm.LoadedModel,
     folder: Path,
-    layout: Layout,
+    layout: str,
     overwrite: bool,
     report: Report,
     *,
@@ -146,10 +139,10 @@ def show_run(store: RunStore, id: str, sizes: Mapping[str, Any] | None, *, as_js
 def _say_run(run: Run, sizes: Mapping[str, Any] | None) -> None:
     result = run.result or {}
     after = made(run.recipe)
-    say_table(("", "Original", after, "Change"), before_and_after(result))
+    say_table(("", "Original", after, "Change"), before_and_after_rows(result))
     say("In brackets: 95% intervals over examples; a change is paired, example by example.")
     say()
-    say_table(("What it cost", "Seconds", "Peak memory"), cost_rows(run))
+    say_table(("What it cost", "Seconds", "Peak memory"), step_rows(run))
     say(costs_note(run))
     if timed := batch_rows(result):
         say()

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import fits, parameters_left
@@ -14,27 +15,21 @@ from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import (
-    DropFF,
-    DropLayers,
-    Factor,
+    METHODS,
     MergePlan,
-    Narrow,
     Plan,
     Reduction,
+    Windowed,
+    rivals,
     short,
     stack_of,
 )
-from ffmerge_core.plan.kinds import MERGES, kinds_for
 from ffmerge_core.plan.values import one_of
 from ffmerge_core.progress import Report, part, silent
 
 # Plans of one size each, from the one that takes least; a list of them rises in what it takes.
 _Sizes = list[tuple[Plan, ...]]
-_WHY_NONE = {
-    Narrow.method: "it needs FF sublayers without a gate or an inner norm",
-    Factor.method: "the matrices are so small that no product of two saves anything",
-    DropLayers.method: "a stack keeps one layer, and there is no other",
-}
+_UNMERGEABLE = "it needs two FF sublayers of one shape in every stack"
 
 
 def baselines(
@@ -43,15 +38,42 @@ def baselines(
     kinds: Sequence[str] | None = None,
     report: Report = silent,
 ) -> dict[str, Plan]:
-    """Kind → the plan of that kind which leaves as many parameters, or the nearest to it.
+    """One plan of every other kind that leaves as many parameters, or the number nearest to it.
 
-    budget: a number of parameters, or a plan that leaves them. Of a merge, the same groups by
-    every other method; the other kinds, and all of them where there are no groups, take a window
-    of adjacent layers: every one is tried, and the one of the lowest validation loss is chosen,
-    untuned. SVD and narrowing take evenly from all FF sublayers. Only stacks that the plan
-    changes are touched.
-    kinds: those of `kinds_for`, by default all; those that `unmet` names are left out.
-    Raises `PlanError`, saying what can be met, if none is left.
+    Of a merge, the same groups by every other method. The other kinds, and all of them where there
+    are no groups, take a window of adjacent layers: every one is tried, and the one of the lowest
+    validation loss is chosen, untuned. SVD and narrowing take evenly from all FF sublayers. Only
+    stacks that the plan changes are touched.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        The original, with a task.
+    budget : Plan or int
+        A number of parameters, or a plan that leaves them.
+    kinds : sequence of str, optional
+        Of the methods, such as "vanilla" or "SVD"; by default all but the plan's own.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    dict of str to Plan
+        By kind; one that cannot leave so few is left out.
+
+    Raises
+    ------
+    PlanError
+        If no kind is left; it says what can be met.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> merge = fm.MergePlan(groups=(("encoder.4", "encoder.5"),))
+    >>> found = fm.baselines(model, merge, kinds=("vanilla", "SVD"))
+    >>> found["vanilla"].groups, found["SVD"].rank
+    ((('encoder.4', 'encoder.5'),), 47)
     """
     found = candidates(model, budget, kinds)
     tried = sum(len(plans) for plans in found.values() if len(plans) > 1)
@@ -60,7 +82,7 @@ def baselines(
     for kind, plans in found.items():
         losses = []
         for plan in plans if len(plans) > 1 else ():
-            where = f"Choosing the window, {kind} {short(_names(plan))}: "
+            where = f"Choosing the window, {kind} {short(plan.names)}: "
             losses.append(_loss(model, plan, part(report, done / tried, (done + 1) / tried, where)))
             done += 1
         chosen[kind] = plans[losses.index(min(losses))] if losses else plans[0]
@@ -97,9 +119,11 @@ def unmet(
     said = {}
     for kind in _asked(budget, kinds):
         sizes = _sizes(wanted, kind)
-        name = kind[:1].upper() + kind[1:]
+        record = METHODS[kind]
+        name = record.label
         if not sizes:
-            why = _WHY_NONE.get(kind, "it needs two FF sublayers of one shape in every stack")
+            reduces = issubclass(record.plan, Reduction)
+            why = record.plan.unfit if reduces else _UNMERGEABLE  # type: ignore[attr-defined]
             said[kind] = f"{name} is left out: {why}."
         elif not _nearest(wanted, sizes):
             said[kind] = (
@@ -130,7 +154,7 @@ class _Wanted:
         if isinstance(budget, int):
             return cls(model, budget, _of(model), None)
         budget.check(model.sublayers)
-        stacks = tuple(dict.fromkeys(map(stack_of, _names(budget)))) or _of(model)
+        stacks = tuple(dict.fromkeys(map(stack_of, budget.names))) or _of(model)
         merge = budget if isinstance(budget, MergePlan) else None
         return cls(model, parameters_left(model, budget), stacks, merge)
 
@@ -143,21 +167,15 @@ def _sizes(wanted: _Wanted, kind: str) -> _Sizes:
     """The plans of a kind by size, from the least that it takes; none where it does not fit."""
     chosen = wanted.sublayers
     names = tuple(each.name for each in chosen)
-    if kind in MERGES and wanted.merge is not None:
+    plans: Any = METHODS[kind].plan
+    if issubclass(plans, MergePlan) and wanted.merge is not None:
         return [(replace(wanted.merge, method=kind),)]
-    if kind in MERGES:
+    if issubclass(plans, MergePlan):
         return _fitting(wanted.model, _windows(chosen, lambda groups: MergePlan(groups, kind), 2))
-    if kind == DropLayers.method:
-        drops = _windows(chosen, lambda groups: DropLayers(_flat(groups)), 1, spared=1)
-        return _fitting(wanted.model, drops)
-    if kind == DropFF.method:
-        return _windows(chosen, lambda groups: DropFF(_flat(groups)), 1)
-    if kind == Factor.method:
-        ranks = range(1, min(map(Factor.most, chosen)) + 1)
-        return _around(wanted, ranks, lambda rank: Factor(names, rank))
-    plain = all(map(Narrow.suits, chosen))
-    widths = range(1, min(each.d_ff for each in chosen)) if plain else range(0)
-    return _around(wanted, widths, lambda width: Narrow(names, width))
+    if issubclass(plans, Windowed):
+        over = _windows(chosen, lambda groups: plans.over(_flat(groups)), 1, plans.spared)
+        return _fitting(wanted.model, over)
+    return _around(wanted, plans.sizes(chosen), lambda size: plans.of_size(names, size))
 
 
 def _windows(
@@ -189,7 +207,7 @@ def _fitting(model: LoadedModel, sizes: _Sizes) -> _Sizes:
     return [plans for plans in kept if plans]
 
 
-def _around(wanted: _Wanted, sizes: range, plan: Callable[[int], Reduction]) -> _Sizes:
+def _around(wanted: _Wanted, sizes: range, plan: Callable[[int], Plan]) -> _Sizes:
     """Of many sizes, the smallest model's and the two on either side of the budget."""
     above = bisect_left(
         sizes, wanted.n_parameters, key=lambda size: parameters_left(wanted.model, plan(size))
@@ -220,7 +238,7 @@ def _loss(model: LoadedModel, plan: Plan, report: Report) -> float:
 
 
 def _asked(budget: Plan | int, kinds: Sequence[str] | None) -> tuple[str, ...]:
-    allowed = kinds_for(budget)
+    allowed = rivals(budget)
     if kinds is None:
         return allowed
     for kind in kinds:
@@ -230,16 +248,6 @@ def _asked(budget: Plan | int, kinds: Sequence[str] | None) -> tuple[str, ...]:
 
 def _of(model: LoadedModel) -> tuple[str, ...]:
     return tuple(model.stacks)
-
-
-def _names(plan: Plan) -> tuple[str, ...]:
-    match plan:
-        case MergePlan():
-            return _flat(plan.groups)
-        case DropLayers():
-            return plan.layers
-        case _:
-            return plan.sublayers
 
 
 def _flat(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SAMPLE_SECONDS = 0.02
-_LIBRARIES = ("torch", "torchao", "transformers", "timm", "accelerate", "numpy", "scipy")
-_OPTIONAL = ("bitsandbytes",)
+_LIBRARIES = (
+    "torch", "torchao", "transformers", "timm", "accelerate", "numpy", "scipy", "bitsandbytes",
+)  # fmt: skip
 _ROUNDS = 9
 _ENOUGH_SECONDS = 1.0
 
@@ -87,9 +88,22 @@ def measured() -> Iterator[Cost]:
 
 @dataclass(frozen=True)
 class Latency:
-    """What a forward pass of one batch takes. seconds: the median. per_second: of `unit`.
+    """What a forward pass of one batch takes.
 
-    unit: "tokens", padding left out, or what the task calls its examples.
+    Attributes
+    ----------
+    seconds : float
+        The median of the passes.
+    per_second : float
+        Of `unit`.
+    unit : str
+        "tokens", padding left out, or what the task calls its examples.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Latency(seconds=0.02, per_second=12_800.0, unit="images").unit
+    'images'
     """
 
     seconds: float
@@ -140,5 +154,4 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["threads"] = str(torch.get_num_threads())
-    there = [name for name in _OPTIONAL if find_spec(name)]
-    return found | {name: version(name) for name in (*_LIBRARIES, *there)}
+    return found | {name: version(name) for name in _LIBRARIES if find_spec(name)}

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.compression.merge_methods import Group
 from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
+from ffmerge_core.kinds import resolve
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.structure import (
-    Weights,
-    permute_neurons,
-    set_weights,
-    shared_copy,
-    weights_by_role,
-)
-from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import MergePlan, Plan, in_layer_order
+from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
+from ffmerge_core.plan import Merge, MergePlan, Plan, in_layer_order
 from ffmerge_core.progress import Report, silent
 
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """How well a sublayer's neurons match its anchor's: mean correlation before and after."""
+    """How well a sublayer's neurons match its anchor's.
+
+    Attributes
+    ----------
+    anchor, sublayer : str
+        Their names.
+    before, after : float
+        Mean correlation of neuron j with neuron j, and with its match, in [-1, 1].
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> pair = fm.AlignedPair("encoder.4", "encoder.5", before=0.01, after=0.42)
+    >>> pair.after > pair.before
+    True
+    """
 
     anchor: str
     sublayer: str
@@ -38,12 +46,46 @@ def apply(
 ) -> LoadedModel:
     """A new model, changed as the plan says: merged, or reduced without sharing.
 
-    It shares every untouched tensor with `model`, which stays as it was. Tying saves
-    parameters, memory and disk; the sublayer still runs at every position. `sublayers` of the
-    new model are those that can still be merged: dropped layers are gone and the rest is
-    numbered anew, dropped and factored FF sublayers are gone, narrowed ones have their width.
-    feats: needed by method "permute" and by `Narrow`; must come from the same weights.
-    Raises `PlanError` if the plan does not fit.
+    By method "permute" (Verma et al., arXiv 2501.06126, section 3): the neurons of each group's
+    members are permuted to match the anchor's ("Align"), the weights are averaged and shared
+    ("Merge"). The new model shares every untouched tensor with `model`, which stays as it was.
+    Tying saves parameters, memory and disk, not compute: the sublayer still runs at every position.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        As it was loaded; nothing was done to it yet.
+    plan : Plan
+        What to do.
+    feats : Features, optional
+        From `calibrate`, of the same weights: needed by method "permute" and by `Narrow`.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    LoadedModel
+        Its `sublayers` are those that can still be merged: dropped layers are gone and the rest is
+        numbered anew, dropped and factored FF sublayers are gone, narrowed ones have their width.
+
+    Raises
+    ------
+    PlanError
+        If the plan does not fit the model, or needs features that are not given.
+    ProofError
+        If another number of parameters is left than the plan says.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> merged = fm.apply(model, fm.MergePlan(groups=(("encoder.4", "encoder.5"),)), feats)
+    >>> model.n_parameters, merged.n_parameters
+    (602058, 568970)
+    >>> blocks = merged.model.blocks
+    >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
+    True
     """
     if model.plan is not None:
         raise PlanError(
@@ -61,14 +103,24 @@ def apply(
 def _merge(
     model: LoadedModel, plan: MergePlan, feats: Features | None, report: Report
 ) -> LoadedModel:
+    assert isinstance(plan.record, Merge)
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
     if feats is not None:
         align(plan, feats, report)
     merged = shared_copy(model.model)
     for group in plan.groups:
         ordered = in_layer_order(group, model.sublayers)
-        members = [by_name[name] for name in ordered]
-        weights = merge_group(model, members, by_name[plan.anchor_of(ordered)], plan, feats)
+        members = tuple(by_name[name] for name in ordered)
+        weights = resolve(plan.record.merge)(
+            Group(
+                model=model.model,
+                members=members,
+                anchor=by_name[plan.anchor_of(ordered)],
+                stack=model.stacks.index(members[0].stack),
+                seed=plan.seed,
+                feats=feats,
+            )
+        )
         for sublayer in members:
             # From the second on, these are the Parameters that the first now owns: tied.
             set_weights(merged, sublayer, weights)
@@ -89,7 +141,7 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
 
     Nothing for a plan that does not align.
     """
-    if not isinstance(plan, MergePlan) or plan.method != "permute":
+    if not isinstance(plan, MergePlan) or not plan.needs_features:
         return
     groups = [in_layer_order(group, feats.sublayers) for group in plan.groups]
     pairs = [
@@ -104,55 +156,9 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
     report(len(pairs), len(pairs), "Matched")
 
 
-def merge_group(
-    model: LoadedModel,
-    members: list[FFSublayer],
-    anchor: FFSublayer,
-    plan: MergePlan,
-    feats: Features | None,
-) -> Weights:
-    """The one sublayer that replaces `members`, by role. New tensors."""
-    if plan.method == "random":
-        return _random_weights(model, members, plan.seed)
-    if plan.method == "copy":
-        own = weights_by_role(model.model, anchor)
-        return {role: tensor.detach().clone() for role, tensor in own.items()}
-    total: Weights = {}
-    with torch.no_grad():
-        for sublayer in members:
-            weights = weights_by_role(model.model, sublayer)
-            if plan.method == "permute" and sublayer is not anchor:
-                assert feats is not None
-                weights = permute_neurons(
-                    weights,
-                    feats.match(anchor.name, sublayer.name).permutation,
-                    sublayer.transposed,
-                )
-            for role, tensor in weights.items():
-                # fp64 sums: averaging identical sublayers must give them back exactly.
-                total[role] = total.get(role, 0) + tensor.double()
-        return {
-            role: (tensor / len(members)).to(weights[role].dtype) for role, tensor in total.items()
-        }
-
-
-def _random_weights(model: LoadedModel, members: list[FFSublayer], seed: int) -> Weights:
-    """Normal values with each role's mean and deviation over the members."""
-    # Another draw for another group; the same one however the groups are ordered.
-    generator = torch.Generator().manual_seed((1009 * seed + members[0].index) % 2**63)
-    owned = [weights_by_role(model.model, sublayer) for sublayer in members]
-    drawn: Weights = {}
-    with torch.no_grad():
-        for role, tensor in owned[0].items():
-            every = torch.stack([weights[role] for weights in owned]).double()
-            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            drawn[role] = (every.mean() + every.std() * noise).to(tensor.dtype)
-    return drawn
-
-
 def aligned_pairs(plan: Plan, feats: Features) -> tuple[AlignedPair, ...]:
     """The plan's matches, anchor by anchor; empty for plans that do not align."""
-    if not isinstance(plan, MergePlan) or plan.method != "permute":
+    if not isinstance(plan, MergePlan) or not plan.needs_features:
         return ()
     pairs = []
     for group in plan.groups:

@@ -13,6 +13,7 @@ from ffmerge_core.compression.adapters import absorb, adapt
 from ffmerge_core.compression.resuming import Checkpoint
 from ffmerge_core.compression.training import Training, ties
 from ffmerge_core.errors import DataError, PlanError, ProofError
+from ffmerge_core.extras import require
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.plan import Recovery
@@ -35,17 +36,67 @@ def recover(
     *,
     original: LoadedModel | None = None,
 ) -> LoadedModel:
-    """A new model, fine-tuned on the training split with its ties kept; `.curve` tells how.
+    """Fine-tune what a plan left for a few steps, with its ties kept (paper, section 3, "Recover").
 
-    Scored on validation every tenth of the steps; the best weights are kept, the start's
-    among them. It stops early after three checks without gain, and where the loss diverges.
-    The options are those of `Recovery`. original: what to distil from.
-    folder: for checkpoints; the same call goes on from the one there, to the same result.
-    A report that raises `Cancelled` ends it with the best so far. The same seed gives the
-    same curve on one machine.
-    Raises `DataError` if the task has no training data, `PlanError` for impossible options.
+    Scored on validation at every tenth of the steps; the best weights are kept, the start's among
+    them. It stops early after three checks without gain, and where the loss diverges. The same
+    seed gives the same curve on one machine.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        Not rounded to int8, with a task that says how to train on it. It is not changed.
+    steps : int, default 200
+        Of the optimiser, AdamW.
+    learning_rate : float, default 3e-4
+        The highest, after a linear warm-up; then a cosine to 0.
+    batch_size : int, default 32
+        Examples a step.
+    distill : bool, default False
+        Half of the loss is KL(original ‖ model), in nats.
+    lora_rank : int, optional
+        Train low-rank adapters of that rank alone and add them in at the end.
+    until : int, optional
+        Stop at this step, as someone did who cancelled it.
+    seed : int, default 0
+        The order of the training split.
+    folder : str or Path, optional
+        For checkpoints; the same call goes on from the one there, to the same result.
+    report : Report, optional
+        One that raises `Cancelled` ends the recovery with the best weights so far.
+    original : LoadedModel, optional
+        What to distil from.
+
+    Returns
+    -------
+    LoadedModel
+        A new one; `.curve` tells how it went.
+
+    Raises
+    ------
+    DataError
+        If the task has no training data.
+    PlanError
+        For impossible options.
+    MissingPackageError
+        Without accelerate, or for `lora_rank` without peft.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> merged = fm.apply(model, fm.MergePlan(groups=(("encoder.4", "encoder.5"),)), feats)
+    >>> tuned = fm.recover(merged, steps=1, batch_size=8)
+    >>> tuned.curve.steps
+    1
+    >>> tuned.n_parameters == merged.n_parameters
+    True
     """
     recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank, until)
+    require("accelerate", "A recovery")
+    if lora_rank is not None:
+        require("peft", "A recovery of low-rank adapters")
     if model.quantized is not None:
         raise PlanError(
             f"The weights of this model are {model.quantized}, which cannot be trained. Recover "

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ffmerge_core.analysis.features import Features, calibrate
-from ffmerge_core.compression.cost import Latency, latencies, measured, versions
-from ffmerge_core.compression.merging import AlignedPair, align, aligned_pairs, apply
+from ffmerge_core.analysis.calibration import calibrate
+from ffmerge_core.analysis.features import Features
+from ffmerge_core.compression.cost import latencies, measured, versions
+from ffmerge_core.compression.merging import align, apply
 from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.recovery import recover
+from ffmerge_core.compression.result import RunResult
 from ffmerge_core.errors import PlanError
-from ffmerge_core.models.int8 import check_installed, int8_bytes
+from ffmerge_core.models.int8 import check_installed
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import Curve, Recipe
-from ffmerge_core.progress import Report, silent
+from ffmerge_core.plan.fitting import unlike
+from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
@@ -34,61 +35,6 @@ _STEPS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class RunResult:
-    """What a recipe gave. before, after: the original and the merged model on validation.
-
-    recipe: as it was carried out: with its revisions, and with where its recovery was cancelled.
-    feats: what the plan was carried out by, if it needs features. latency: of "original" and
-    "merged", taken in turns. seconds, memory: by step; memory is the peak, of the whole process,
-    in bytes. peak_memory: that of all steps.
-    """
-
-    recipe: Recipe
-    original: LoadedModel
-    merged: LoadedModel
-    before: Evaluation
-    after: Evaluation
-    feats: Features | None
-    latency: dict[str, Latency]
-    seconds: dict[str, float]
-    memory: dict[str, int]
-    peak_memory: int
-    versions: dict[str, str]
-
-    @property
-    def curve(self) -> Curve | None:
-        """Of the recovery, where the recipe has one."""
-        return self.merged.curve
-
-    @property
-    def pairs(self) -> tuple[AlignedPair, ...]:
-        """The matches that were merged; empty for methods that do not align."""
-        return aligned_pairs(self.recipe.plan, self.feats) if self.feats else ()
-
-    def record(self) -> dict[str, Any]:
-        """The result as the run history stores it: JSON values only.
-
-        quantized: bytes of what is int8, scales included; None where nothing is. All but
-        `latency` and `memory` follow from the recipe.
-        """
-        record = scores_record(self.before, self.after)
-        for side, model in (("original", self.original), ("merged", self.merged)):
-            record[side] |= {
-                "n_parameters": model.n_parameters,
-                "weight_bytes": model.weight_bytes,
-            }
-        return record | {
-            "examples": self.original.require_task().examples,
-            "pairs": [asdict(pair) for pair in self.pairs],
-            "n_tokens": self.feats.n_tokens if self.feats else None,
-            "recovery": self.curve.to_dict() if self.curve else None,
-            "quantized": int8_bytes(self.merged.model) if self.merged.quantized else None,
-            "latency": {side: asdict(latency) for side, latency in self.latency.items()},
-            "memory": self.memory,
-        }
-
-
 def run(
     recipe: Recipe,
     report: Report = silent,
@@ -98,19 +44,53 @@ def run(
     before: Evaluation | None = None,
     folder: Path | None = None,
 ) -> RunResult:
-    """Carry out a recipe; the same recipe gives the same numbers on the same machine.
+    """Carry out a recipe: load, calibrate, merge, recover, quantise, score.
 
-    model, feats: the recipe's own model and features if they are at hand already; checked.
-    before: the same model's validation score, if at hand; that it is its own is the caller's
-    word. folder: for the recovery's checkpoints; a run that was killed goes on from there.
-    A report that raises `Cancelled` during the recovery ends that alone.
+    The same recipe gives the same numbers on the same machine.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do to which model.
+    report : Report, optional
+        Told how far it is. One that raises `Cancelled` during the recovery ends that alone.
+    model : LoadedModel, optional
+        The recipe's own, if it is at hand already; checked.
+    feats : Features, optional
+        The recipe's own, if they are at hand already; taken anew where they are of others.
+    before : Evaluation, optional
+        The original's validation score, if it is at hand. Nothing checks whose it is.
+    folder : Path, optional
+        For the recovery's checkpoints; a run that was killed goes on from there.
+
+    Returns
+    -------
+    RunResult
+        Both models, their scores, and what each step took.
+
+    Raises
+    ------
+    PlanError
+        If the plan does not fit, or the source or the data is not what the recipe was written on.
+    SourceError, DataError
+        As `load` and `calibrate` do.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
+    >>> result = fm.run(fm.Recipe("demo:vit-digits", plan))
+    >>> result.original.n_parameters - result.merged.n_parameters
+    33088
+    >>> sorted(result.seconds)
+    ['evaluate', 'load', 'merge', 'time']
     """
     with measured() as cost:
         with cost.step("load"):
             model = model or load(
                 recipe.source, task=recipe.data, report=_part(report, 0), fidelity=recipe.fidelity
             )
-        _check_source(recipe, model)
+        check_source(recipe, model)
         recipe.plan.check(model.sublayers)
         if recipe.quantize is not None:
             check_installed(recipe.quantize, PlanError)
@@ -174,21 +154,55 @@ def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
     )
 
 
+def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
+    """The recipe with the full source and the hashes that it lacks.
+
+    One that it names already stays: it is what the recipe asks for. Raises `PlanError` for a plan
+    that does not fit the model, before anything is written or kept of it.
+    """
+    recipe.plan.check(model.sublayers)
+    now = fixed(replace(recipe, source=model.source, data=model.data), model)
+    return replace(
+        now,
+        revision=recipe.revision or now.revision,
+        data_revision=recipe.data_revision or now.data_revision,
+        python=recipe.python or now.python,
+    )
+
+
 def evaluate(
     model: LoadedModel, split: Split = "validation", report: Report = silent
 ) -> Evaluation:
-    """Score a model on a split of its task. Choices read "validation"; "test" is for reports."""
+    """Score a model on a split of its task.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        With a task.
+    split : {"validation", "test", "train"}, default "validation"
+        Choices read "validation"; "test" is for the merge that you settled on.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+
+    Returns
+    -------
+    Evaluation
+        Every figure with its 95 % interval.
+
+    Raises
+    ------
+    DataError
+        If the model has no data, or cannot run on it.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> before = fm.evaluate(model)
+    >>> print(f"{before.metric} {before.value:.2f} of {before.n} images")
+    accuracy 0.99 of 359 images
+    """
     return model.require_task().evaluate(model.model, split, report)
-
-
-def scores_record(before: Evaluation, after: Evaluation) -> dict[str, Any]:
-    """One split's scores of both models and their paired difference, as the history keeps them."""
-    split = before.split
-    return {
-        "original": {split: before.summary()},
-        "merged": {split: after.summary()},
-        "difference": {split: after.versus(before).summary()},
-    }
 
 
 def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
@@ -198,35 +212,27 @@ def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
     return replace(recipe, recovery=replace(recipe.recovery, until=curve.steps))
 
 
-def _check_source(recipe: Recipe, model: LoadedModel) -> None:
-    if recipe.revision is not None and recipe.revision != model.revision:
+def check_source(recipe: Recipe, model: LoadedModel) -> None:
+    """Raise `PlanError`, saying what to do, if a recipe is of other weights or data than these."""
+    task, here = model.require_task(), platform.python_version()
+    found = unlike(recipe, revision=model.revision, data_revision=task.revision, python=here)
+    if found is None:
+        return
+    then, now = found.then[:12], found.now[:12]
+    if found.what == "weights":
         raise PlanError(
-            f"{recipe.source} holds other weights now (revision {model.revision[:12]}) than when "
-            f"this recipe was written ({recipe.revision[:12]}). Restore them, or take the recipe's "
-            "revision out to run it on these."
+            f"{recipe.source} holds other weights now (revision {now}) than when this recipe was "
+            f"written ({then}). Restore them, or take the recipe's revision out to run it on these."
         )
-    task = model.require_task()
-    if recipe.data_revision is not None and recipe.data_revision != task.revision:
-        here, there = platform.python_version(), recipe.python
-        told = there not in (None, here)
-        cause = f" It was written under Python {there}; this is {here}." if told else ""
-        raise PlanError(
-            f"{task.data} says something else now (revision {task.revision[:12]}) than when this "
-            f"recipe was written ({recipe.data_revision[:12]}).{cause} Restore it, or take the "
-            "recipe's data_revision out to run it on this."
-        )
+    wrote = found.python
+    cause = f" It was written under Python {wrote}; this is {here}." if wrote else ""
+    raise PlanError(
+        f"{task.data} says something else now (revision {now}) than when this recipe was written "
+        f"({then}).{cause} Restore it, or take the recipe's data_revision out to run it on this."
+    )
 
 
-def _part(report: Report, index: int) -> Callable[..., None]:
-    """Progress of one step as a share of all, in thousandths."""
-
-    def inner(step: int, total: int, message: str, values: Any = None) -> None:
-        share = (index + step / max(total, 1)) / len(_STEPS)
-        report(
-            round(1000 * share),
-            1000,
-            f"{_STEPS[index]}: {message[:1].lower()}{message[1:]}",
-            values,
-        )
-
-    return inner
+def _part(report: Report, index: int) -> Report:
+    """The report of one of the steps."""
+    n = len(_STEPS)
+    return part(report, index / n, (index + 1) / n, f"{_STEPS[index]}: ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations, count
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,20 @@ from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Anchor, DropLayers, MergePlan, Method, Plan, short, stack_of
+from ffmerge_core.plan import (
+    ANCHORS,
+    METHODS,
+    Anchor,
+    MergePlan,
+    Plan,
+    Windowed,
+    searched,
+    short,
+    stack_of,
+)
 from ffmerge_core.plan.values import one_of
-from ffmerge_core.progress import Report, silent
+from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.tasks.evaluation import Evaluation
-
-Searched = Method | Literal["layer drop"]
-METHODS: tuple[str, ...] = (*get_args(Method), DropLayers.method)
-ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 
 
 class Window(NamedTuple):
@@ -70,26 +76,61 @@ def search_windows(
     feats: Features,
     remove: int,
     *,
-    methods: Sequence[Searched] = ("permute",),
+    methods: Sequence[str] = ("permute",),
     anchors: Sequence[Anchor] = ("first",),
     stack: str | None = None,
     report: Report = silent,
     before: Evaluation | None = None,
     similarity: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Merge and score every window by every method; best first, by the validation loss.
+    """Merge and score every window by every method (paper, section 3, "Select").
 
-    Methods that have an anchor are tried with each of `anchors`, the others once. The middle
-    of two layers is the first of them, and is not tried again.
-    "layer drop" among the methods drops windows of whole layers instead, as many as leave
-    the number of parameters nearest to the merge's. before, similarity: the model's own score,
-    and the CKA matrix of the FF outputs by stack, if they are at hand already.
+    A window is adjacent sublayers of a stack. Methods that have an anchor are tried with each of
+    `anchors`, the others once. One merged model is in memory at a time.
 
-    Columns: start (a layer), method, anchor (empty for a method without one), layers (in
-    words), plan (for `apply`), n_parameters, the task's metric and loss, each with low and high,
-    loss change (paired, with low and high), and, of merges, mean CKA and mean aligned
-    correlation over the pairs of a group.
-    One merged model is in memory at a time. Raises `PlanError` if no window removes that many.
+    Parameters
+    ----------
+    model : LoadedModel
+        The original, with a task.
+    feats : Features
+        From `calibrate`, of the same weights.
+    remove : int
+        FF sublayers to remove; a window has one more, in each stack that is searched.
+    methods : sequence of str, default ("permute",)
+        One that merges nothing, as "layer drop", takes windows of as many layers as leave the
+        number of parameters nearest to the merge's.
+    anchors : sequence of {"first", "middle", "last"}, default ("first",)
+        The middle of two layers is the first of them, and is not tried again.
+    stack : str, optional
+        Of a model with two, the one to take from; "both" takes half from each.
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+    before : Evaluation, optional
+        The model's own validation score, if it is at hand.
+    similarity : mapping of str to DataFrame, optional
+        By stack, the CKA matrix of the FF outputs, if it is at hand.
+
+    Returns
+    -------
+    DataFrame
+        A row a window, best first by the validation loss. Columns: start (a layer), method, anchor
+        (empty for a method without one), layers (in words), plan (for `apply`), n_parameters; the
+        task's metric, loss and loss change (paired), each with low and high; and, of merges,
+        mean CKA and mean aligned correlation over the pairs of a group.
+
+    Raises
+    ------
+    PlanError
+        If no window removes that many.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> table = fm.search_windows(model, feats, remove=10)
+    >>> len(table), int(table.n_parameters[0])
+    (2, 271178)
     """
     tried = _candidates(model, remove, methods, anchors, stack)
     merged = list(dict.fromkeys(window for window, plan in tried if isinstance(plan, MergePlan)))
@@ -117,7 +158,7 @@ def search_windows(
 def _candidates(
     model: LoadedModel,
     remove: int,
-    methods: Sequence[Searched],
+    methods: Sequence[str],
     anchors: Sequence[Anchor],
     stack: str | None,
 ) -> list[tuple[Window, Plan]]:
@@ -129,23 +170,25 @@ def _candidates(
     in_order = [anchor for anchor in ANCHORS if anchor in anchors]
     found: list[tuple[Window, Plan]] = []
     for method in dict.fromkeys(methods):
-        one_of("method", method, METHODS)
-        if method == "layer drop":
-            left = model.n_parameters - MergePlan(merges[0].groups).parameters_removed(
-                model.sublayers
-            )
-            drops = _layer_windows(model, _chosen(model.sublayers, stack).values(), left)
-            found += [(window, DropLayers(window.names)) for window in drops]
-        else:
+        one_of("method", method, searched())
+        plans: Any = METHODS[method].plan
+        if issubclass(plans, MergePlan):
             found += [
                 (window, plan) for window in merges for plan in _merges(window, method, in_order)
             ]
+        else:
+            left = parameters_left(model, MergePlan(merges[0].groups))
+            stacks = _chosen(model.sublayers, stack).values()
+            found += [
+                (window, plans.over(window.names))
+                for window in _nearest(model, stacks, plans, left)
+            ]
     if not found:
-        raise PlanError(f"No method was named; name one or more of {', '.join(METHODS)}.")
+        raise PlanError(f"No method was named; name one or more of {', '.join(searched())}.")
     return found
 
 
-def _merges(window: Window, method: Method, anchors: Sequence[Anchor]) -> Iterable[MergePlan]:
+def _merges(window: Window, method: str, anchors: Sequence[Anchor]) -> Iterable[MergePlan]:
     """A plan an anchor, where another one makes another merge."""
     plans: dict[object, MergePlan] = {}
     for anchor in anchors:
@@ -154,18 +197,21 @@ def _merges(window: Window, method: Method, anchors: Sequence[Anchor]) -> Iterab
     return plans.values()
 
 
-def _layer_windows(
-    model: LoadedModel, stacks: Collection[Sequence[str]], n_parameters: int
+def _nearest(
+    model: LoadedModel,
+    stacks: Collection[Sequence[str]],
+    plans: type[Windowed],
+    n_parameters: int,
 ) -> list[Window]:
-    """Windows of whole layers, so many that what is left is nearest to `n_parameters`."""
-    most = min(len(names) for names in stacks) - 1
+    """Windows of so many layers that what is left is nearest to `n_parameters`."""
+    most = min(len(names) for names in stacks) - plans.spared
     sizes = [
-        [each for each in _windows(stacks, size) if fits(DropLayers(each.names), model.sublayers)]
+        [each for each in _windows(stacks, size) if fits(plans.over(each.names), model.sublayers)]
         for size in range(1, most + 1)
     ]
 
     def missed(every: list[Window]) -> int:
-        return abs(parameters_left(model, DropLayers(every[0].names)) - n_parameters)
+        return abs(parameters_left(model, plans.over(every[0].names)) - n_parameters)
 
     return min(filter(None, sizes), key=missed, default=[])
 
@@ -243,12 +289,12 @@ def _steps(report: Report, steps: int) -> Callable[[str], Report]:
 
     def next_step(said: str) -> Report:
         at = next(order)
+        step_told = part(report, at / steps, (at + 1) / steps, said)
 
         def told(
             step: int, total: int, message: str, values: Mapping[str, float] | None = None
         ) -> None:
-            share = at + step / max(total, 1)
-            report(round(1000 * share), 1000 * steps, said, values)
+            step_told(step, total, "", values)
 
         return told
 

@@ -14,6 +14,7 @@ from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, cast
 
 from ffmerge_core.errors import SourceError
+from ffmerge_core.extras import require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PREFIX = "demo:"
 _NAMES = ("vit-digits", "gpt2-code", "marian-en-fr")
+# By folder: packages of an extra that its data is made with.
+_NEEDS = {"marian_en_fr": ("babel", "num2words")}
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,12 @@ def load(name: str) -> tuple[nn.Module, Task]:
     """A fresh copy of a demo's trained model, in evaluation mode, and its task.
 
     name: with or without its prefix. Raises `SourceError` for an unknown demo or damaged
-    weights.
+    weights, `MissingPackageError` where an extra is not installed that its data needs.
     """
-    module = import_module(f"{__name__}.{package(name)}.model")
+    folder = package(name)
+    for needed in _NEEDS.get(folder, ()):
+        require(needed, f"The demo {folder.replace('_', '-')}")
+    module = import_module(f"{__name__}.{folder}.model")
     return cast("tuple[nn.Module, Task]", module.load())
 
 

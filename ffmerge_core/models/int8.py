@@ -11,18 +11,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ffmerge_core.errors import FFMergeError
+from ffmerge_core.extras import require
+from ffmerge_core.kinds import resolve
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import is_int8, parts, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan import QUANTIZATIONS
 
 # Inputs with an entry beyond this are multiplied in floating point (Dettmers et al., 2022).
 OUTLIER = 6.0
@@ -61,13 +62,9 @@ class LLMInt8Linear(nn.Linear):
         return y.reshape(*x.shape[:-1], -1)
 
 
-def check_installed(how: Quantization, error: type[FFMergeError]) -> None:
+def check_installed(how: str, error: type[FFMergeError]) -> None:
     """Raise `error` if what computes with such weights is not there."""
-    if how == "llm.int8" and find_spec("bitsandbytes") is None:
-        raise error(
-            "llm.int8 needs bitsandbytes, which is not installed: pip install bitsandbytes. "
-            "Or take int8, which is as small."
-        )
+    require(QUANTIZATIONS.of(how).requires, how, error)
 
 
 def lay_out_int8(
@@ -75,7 +72,7 @@ def lay_out_int8(
     family: Family,
     sublayers: Sequence[FFSublayer],
     make: Callable[[Tensor], nn.Parameter],
-    how: Quantization = "int8",
+    how: str = "int8",
 ) -> tuple[FFSublayer, ...]:
     """Put int8 weights into the blocks of `module`, in place; the FF sublayers as they lie then.
 
@@ -83,6 +80,7 @@ def lay_out_int8(
     weights stay one object. Every Linear outside embeddings and head is changed, and every
     Conv1D becomes a Linear: torchao knows those alone.
     """
+    linear = QUANTIZATIONS.of(how).linear
     made: dict[int, tuple[Tensor, nn.Parameter]] = {}
     for path in _matrices(module, family):
         matrix: Any = module.get_submodule(path)
@@ -91,9 +89,9 @@ def lay_out_int8(
         if id(weight) not in made:
             # With the old weight beside it, no other can take its id while this runs.
             made[id(weight)] = weight, make(plain.T.contiguous() if transposed else plain)
-        if transposed or how == "llm.int8":
-            kind = LLMInt8Linear if how == "llm.int8" else nn.Linear
-            matrix = _linear(matrix, plain.T if transposed else plain, kind)
+        if transposed or linear is not None:
+            kind = nn.Linear if linear is None else resolve(linear)
+            matrix = _linear(matrix, plain.T if transposed else plain, cast(type[nn.Linear], kind))
             module.set_submodule(path, matrix)
         matrix.weight = made[id(weight)][1]
     return tuple(replace(sublayer, transposed=False) for sublayer in sublayers)

@@ -9,26 +9,63 @@ from typing import Any
 
 from torch import nn
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import Curve, Plan
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan import Curve, Plan, plan_in_words
 from ffmerge_core.tasks.task import Task
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A proven model. Nothing in this package changes one in place.
+    """A proven model: the module, what it is for, and where its FF sublayers live.
 
-    source: what it was loaded from. revision: SHA-256 of the weights it was loaded with.
-    plan: what was done to it since, or None. curve: of its recovery after that, or None.
-    tokenizer: a transformers tokenizer, for text.
-    data: what `load` was told to measure it on, as a recipe writes it; None for the source's own.
-    quantized: how the weights of the blocks are kept, if not as floating-point numbers.
-    settings: JSON files that go with the weights, by name: how to build or feed the model,
-        where the module itself does not say.
+    Nothing in this package changes one in place: `apply`, `recover` and `quantize` give new ones.
+
+    Attributes
+    ----------
+    model : nn.Module
+        What runs.
+    task : Task or None
+        What it is measured on; None if it was opened without data.
+    sublayers : tuple of FFSublayer
+        Those that can be merged, in the order in which the model runs them.
+    family : Family
+        Which kind of model it is.
+    source : str
+        What it was loaded from.
+    revision : str
+        SHA-256 of the weights that it was loaded with.
+    plan : MergePlan, DropLayers, DropFF, Factor, Narrow or None
+        What was done to it since.
+    tokenizer : Any
+        A transformers tokenizer, for text; else None.
+    data : str or None
+        What `load` was told to measure it on, as a recipe writes it; None for the source's own.
+    settings : mapping
+        JSON files that go with the weights, by name: how to build or feed the model, where the
+        module itself does not say.
+    curve : Curve or None
+        Of its recovery, where it had one.
+    quantized : {"int8", "llm.int8"} or None
+        How the weights of the blocks are kept, if not as floating-point numbers.
+
+    See Also
+    --------
+    load : Makes one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> model
+    LoadedModel(demo:vit-digits: timm ViT, 12 FF sublayers, 602,058 parameters)
+    >>> model.n_parameters, model.stacks
+    (602058, ('encoder',))
+    >>> model.sublayers[3].name
+    'encoder.3'
     """
 
     model: nn.Module
@@ -42,7 +79,7 @@ class LoadedModel:
     data: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curve: Curve | None = None
-    quantized: Quantization | None = None
+    quantized: str | None = None
 
     @cached_property
     def n_parameters(self) -> int:
@@ -57,6 +94,23 @@ class LoadedModel:
     @property
     def stacks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(sublayer.stack for sublayer in self.sublayers))
+
+    def __repr__(self) -> str:
+        done = [] if self.plan is None else [plan_in_words(self.plan)]
+        kept = [] if self.quantized is None else [self.quantized]
+        found = (f"{len(self.sublayers)} FF sublayers", f"{self.n_parameters:,} parameters")
+        said = ", ".join((self.family.name, *done, *kept, *found))
+        return showing.line(self, f"{self.source}: {said}")
+
+    def _repr_html_(self) -> str:
+        return showing.table(
+            repr(self),
+            ("FF sublayer", "d_model", "d_ff", "activation", "parameters"),
+            [
+                (each.name, each.d_model, each.d_ff, each.activation, f"{each.n_parameters:,}")
+                for each in self.sublayers
+            ],
+        )
 
     def require_task(self) -> Task:
         """Its task; `DataError` if it was opened without data."""

@@ -9,13 +9,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ffmerge_core import showing
+
 
 @dataclass(frozen=True)
 class Slot:
     """One matrix of an FF sublayer, named by the module that holds it.
 
-    module: dotted path from the model to the module with `.weight` (and perhaps `.bias`).
-    rows: half-open range of output features when several matrices are packed in one.
+    Attributes
+    ----------
+    module : str
+        Dotted path from the model to the module with `.weight` (and perhaps `.bias`).
+    rows : tuple of int, optional
+        Half-open range of output features when several matrices are packed in one.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Slot("blocks.0.mlp.fc1", rows=(0, 256))
+    Slot(module='blocks.0.mlp.fc1', rows=(0, 256))
     """
 
     module: str
@@ -26,17 +38,48 @@ class Slot:
 class FFSublayer:
     """One FF sublayer: y = W_out norm(φ(W_in x + b_in)) + b_out, perhaps gated.
 
-    With a gate the inside is φ(W_gate x + b_gate) · (W_in x + b_in).
-    x is what the module of W_in receives; y is what the module of W_out returns, before
-    the residual addition. Some families have no FF module of their own, so none is named.
-    name: "<stack>.<index>". attention: dotted path of the same block's attention module,
-    whose (first) output is compared for contrast.
-    activation: φ's name. norm: path of an inner norm of width d_ff, if there is one.
-    n_parameters: all parameters of the sublayer, biases and inner norm included.
-    transposed: weights are stored (in, out), as transformers' Conv1D does, not (out, in).
-    block: dotted path of the block that holds it, attention and all; by default what holds the
-    attention. alone: a parameter of that block which the others of its list lack, if any: they
-    may live by it, so the block cannot be dropped.
+    With a gate the inside is φ(W_gate x + b_gate) · (W_in x + b_in). x is what the module of
+    W_in receives; y is what the module of W_out returns, before the residual addition. Some
+    families have no FF module of their own, so none is named.
+
+    Attributes
+    ----------
+    name : str
+        "<stack>.<index>", such as "encoder.3".
+    attention : str
+        Dotted path of the same block's attention module, whose (first) output is compared for
+        contrast.
+    w_in, w_out : Slot
+        Where the two matrices live.
+    d_model, d_ff : int
+        The width of the residual stream, and the number of neurons.
+    activation : str
+        φ's name, such as "gelu".
+    n_parameters : int
+        All parameters of the sublayer, biases and inner norm included.
+    w_gate : Slot or None
+        Where the gate's matrix lives, if there is one.
+    norm : str or None
+        Dotted path of an inner norm of width d_ff, if there is one.
+    biases : tuple of bool
+        Whether there are b_in and b_out.
+    transposed : bool
+        Weights are stored (in, out), as transformers' Conv1D does, not (out, in).
+    block : str
+        Dotted path of the block that holds it, attention and all; by default what holds the
+        attention.
+    alone : str or None
+        A parameter of that block which the others of its list lack, if any: they may live by it,
+        so the block cannot be dropped.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> model.sublayers[3]
+    FFSublayer(encoder.3: 64 → 256 → 64, gelu, 33,088 parameters)
+    >>> model.sublayers[3].w_in
+    Slot(module='blocks.3.mlp.fc1', rows=None)
     """
 
     name: str
@@ -57,6 +100,12 @@ class FFSublayer:
     def __post_init__(self) -> None:
         if not self.block:
             object.__setattr__(self, "block", self.attention.rpartition(".")[0])
+
+    def __repr__(self) -> str:
+        width = f"{self.d_model} → {self.d_ff} → {self.d_model}"
+        gate = ", gated" if self.gated else ""
+        said = f"{self.name}: {width}, {self.activation}{gate}, {self.n_parameters:,} parameters"
+        return showing.line(self, said)
 
     @property
     def stack(self) -> str:

@@ -4,52 +4,71 @@ Pure: knows names and numbers, never a model, so every wing may import it (a che
 must read a plan to tie again, the history stores one, the interface builds one).
 """
 
+# The order of these two is that of the methods, everywhere.
 from ffmerge_core.plan.merge import (
+    ANCHORS,
     NOTHING_MERGED,
     Anchor,
-    Mergeable,
     MergePlan,
-    Method,
     check_groups,
     in_layer_order,
+    rivals,
 )
+from ffmerge_core.plan.methods import (
+    METHODS,
+    Merge,
+    Mergeable,
+    Method,
+    Plan,
+    Reduce,
+    merges,
+    plan_from_dict,
+    register_method,
+    searched,
+)
+from ffmerge_core.plan.quantizations import QUANTIZATIONS, Quantization
 from ffmerge_core.plan.reading import recipe_from_json
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
-from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow, Reducible, Reduction
-from ffmerge_core.plan.words import (
-    Plan,
-    layers_in_words,
-    plan_from_dict,
-    plan_in_words,
-    short,
-    stack_of,
-)
+from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow
+from ffmerge_core.plan.reduction import Reduction, Sized, Windowed
+from ffmerge_core.plan.words import layers_in_words, plan_in_words, short, stack_of
 
 __all__ = [
+    "ANCHORS",
+    "METHODS",
     "NOTHING_MERGED",
+    "QUANTIZATIONS",
     "Anchor",
     "Curve",
     "CurvePoint",
     "DropFF",
     "DropLayers",
     "Factor",
+    "Merge",
     "MergePlan",
     "Mergeable",
     "Method",
     "Narrow",
     "Plan",
+    "Quantization",
     "Recipe",
     "Recovery",
-    "Reducible",
+    "Reduce",
     "Reduction",
+    "Sized",
     "Stopped",
+    "Windowed",
     "check_groups",
     "in_layer_order",
     "layers_in_words",
+    "merges",
     "plan_from_dict",
     "plan_in_words",
     "recipe_from_json",
+    "register_method",
+    "rivals",
+    "searched",
     "short",
     "stack_of",
 ]

@@ -2,79 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.values import fields_of, one_of, whole
+from ffmerge_core.palette import BLUE, GREEN, ORANGE, PURPLE
+from ffmerge_core.plan.methods import METHODS, Mark, Merge, Mergeable, Owned, Plan, merges
+from ffmerge_core.plan.values import one_of, whole
 
-Method = Literal["permute", "vanilla", "copy", "random"]
 Anchor = Literal["first", "middle", "last"]
-
-
-class Mergeable(Protocol):
-    """What a plan needs to know of an FF sublayer (`models.sublayers.FFSublayer` has it)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stack(self) -> str: ...
-    @property
-    def shape(self) -> tuple[object, ...]: ...
-    @property
-    def d_model(self) -> int: ...
-    @property
-    def d_ff(self) -> int: ...
-    @property
-    def n_parameters(self) -> int: ...
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 
 
 @dataclass(frozen=True)
-class MergePlan:
+class MergePlan(Plan):
     """Groups of FF sublayers, each replaced by one tied sublayer.
 
-    groups: names such as ("encoder.3", "encoder.4"), two or more a group, in any order.
-    method: "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126);
-        "vanilla" averages without aligning; "copy" ties all to the anchor, no averaging;
-        "random" ties all to fresh weights with the members' mean and deviation.
-    anchor: which member, in layer order, the others are aligned to (or copied from).
-        "middle" of an even group is the earlier of the two.
-    seed: of method "random".
+    Parameters
+    ----------
+    groups : tuple of tuple of str
+        Names such as ("encoder.3", "encoder.4"), two or more a group, in any order, of one stack.
+    method : {"permute", "vanilla", "copy", "random"}, default "permute"
+        "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126); "vanilla" averages
+        without aligning; "copy" ties all to the anchor, no averaging; "random" ties all to fresh
+        weights with the members' mean and deviation.
+    anchor : {"first", "middle", "last"}, default "first"
+        Which member, in layer order, the others are aligned to (or copied from). "middle" of an
+        even group is the earlier of the two; the authors' code takes the later.
+    seed : int, default 0
+        Of method "random".
+
+    Raises
+    ------
+    PlanError
+        For groups that are no groups, and unknown methods or anchors.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> three = fm.MergePlan(groups=(("encoder.3", "encoder.4", "encoder.5"),))
+    >>> three.n_removed, three.needs_features
+    (2, True)
+    >>> model = fm.load("demo:vit-digits")
+    >>> three.parameters_removed(model.sublayers)
+    66176
     """
 
     groups: tuple[tuple[str, ...], ...]
-    method: Method = "permute"
+    method: str = "permute"
     anchor: Anchor = "first"
     seed: int = 0
     kind = "merge"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", tuple(tuple(group) for group in self.groups))
-        one_of("method", self.method, get_args(Method))
-        one_of("anchor", self.anchor, get_args(Anchor))
+        object.__setattr__(self, "groups", _grouped(self.groups))
+        one_of("method", self.method, merges())
+        one_of("anchor", self.anchor, ANCHORS)
         whole("seed", self.seed, 0)
 
     @property
     def uses_anchor(self) -> bool:
         """Whether the anchor matters: an average of all and a fresh draw have none."""
-        return self.method in ("permute", "copy")
+        return "anchor" in self.record.needs
 
     @property
-    def needs_features(self) -> bool:
-        """Whether it is carried out by what the model does on data, or by its weights alone."""
-        return self.method == "permute"
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for group in self.groups for name in group)
 
     @property
     def n_removed(self) -> int:
-        """FF sublayers whose parameters go away: k − 1 for each group of k."""
+        """k − 1 for each group of k."""
         return sum(len(group) - 1 for group in self.groups)
+
+    @property
+    def detail(self) -> str:
+        drawn = f", seed {self.seed}" if "seed" in self.record.needs and self.seed else ""
+        return (f", anchor {self.anchor}" if self.uses_anchor else "") + drawn
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
         check_groups(self.groups, sublayers)
 
-    def parameters_removed(self, sublayers: Sequence[Mergeable]) -> int:
+    def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned | None = None) -> int:
         """Parameters saved by tying, exactly (k − 1) sublayers a group."""
         size = {sublayer.name: sublayer.n_parameters for sublayer in sublayers}
         return sum(size[group[0]] * (len(group) - 1) for group in self.groups)
@@ -84,18 +94,70 @@ class MergePlan:
         position = {"first": 0, "middle": (len(group) - 1) // 2, "last": len(group) - 1}
         return group[position[self.anchor]]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MergePlan:
-        """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        values = fields_of(cls, data, kind=cls.kind)
-        return cls(**values)
+METHODS.register(
+    Merge(
+        name="permute",
+        label="Permute",
+        help="Aligns neurons, then averages (the paper's).",
+        source="Verma, Murray & Duh, arXiv 2501.06126",
+        plan=MergePlan,
+        mark=Mark(BLUE, "circle"),
+        needs=frozenset({"anchor", "features"}),
+        usual=True,
+        merge="ffmerge_core.compression.merge_methods:permuted_average",
+    )
+)
+METHODS.register(
+    Merge(
+        name="vanilla",
+        label="Vanilla",
+        help="Averages the weights as they are.",
+        source="The paper's baseline",
+        plan=MergePlan,
+        mark=Mark(ORANGE, "square"),
+        usual=True,
+        merge="ffmerge_core.compression.merge_methods:average",
+    )
+)
+METHODS.register(
+    Merge(
+        name="copy",
+        label="Copy",
+        help="Ties all to the anchor's weights.",
+        plan=MergePlan,
+        mark=Mark(GREEN, "diamond"),
+        needs=frozenset({"anchor"}),
+        usual=True,
+        merge="ffmerge_core.compression.merge_methods:copy_of_anchor",
+    )
+)
+METHODS.register(
+    Merge(
+        name="random",
+        label="Random",
+        help="Ties all to fresh random weights.",
+        plan=MergePlan,
+        mark=Mark(PURPLE, "x"),
+        needs=frozenset({"seed"}),
+        merge="ffmerge_core.compression.merge_methods:random_draw",
+    )
+)
 
 
-# The control: what tuning or int8 does to the original itself.
-NOTHING_MERGED = MergePlan((), method="vanilla")
+def rivals(budget: Plan | int) -> tuple[str, ...]:
+    """The methods that a plan, or a number of parameters, is compared with: all but its own.
+
+    Without groups no neurons are aligned: which window to permute is found by a search.
+    """
+    if isinstance(budget, MergePlan):
+        return tuple(name for name in METHODS if name != budget.method)
+    own = None if isinstance(budget, int) else budget.method
+    return tuple(
+        name
+        for name, record in METHODS.items()
+        if name != own and not (isinstance(record, Merge) and "features" in record.needs)
+    )
 
 
 def check_groups(groups: Sequence[Sequence[str]], sublayers: Sequence[Mergeable]) -> None:
@@ -128,6 +190,23 @@ def in_layer_order(group: Sequence[str], sublayers: Sequence[Mergeable]) -> tupl
     return tuple(sublayer.name for sublayer in sublayers if sublayer.name in members)
 
 
+def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
+    """Groups of names as tuples; says what was meant where a bracket was forgotten."""
+    if not isinstance(groups, Sequence) or isinstance(groups, str):
+        raise PlanError(
+            f"groups is {groups!r}; a list of groups of names was expected, such as "
+            '(("encoder.3", "encoder.4"),).'
+        )
+    lone = [each for each in groups if isinstance(each, str)]
+    if lone:
+        meant = "((" + ", ".join(f'"{each}"' for each in lone) + "),)"
+        raise PlanError(
+            f"groups names {', '.join(lone)} and no group of them. A group stands in brackets of "
+            f"its own: groups={meant}."
+        )
+    return tuple(tuple(group) for group in groups)
+
+
 def _check_alike(members: Sequence[Mergeable]) -> None:
     first = members[0]
     for other in members[1:]:
@@ -150,3 +229,7 @@ def _check_alike(members: Sequence[Mergeable]) -> None:
                 f"{first.name} and {other.name} are built differently (activation, gate, biases or "
                 "inner norm); a group needs sublayers of one kind. Split the group."
             )
+
+
+# The control: what tuning or int8 does to the original itself.
+NOTHING_MERGED = MergePlan((), method="vanilla")

@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
+from ffmerge_core.plan.methods import Plan, plan_from_dict
+from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.values import fields_of, one_of, whole
-from ffmerge_core.plan.words import Plan, plan_from_dict
-
-# int8: the weights alone. llm.int8: the same weights, and each input rounded as it comes.
-Quantization = Literal["int8", "llm.int8"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to replay a number: a source, a plan and how features were taken.
+    """Everything needed to replay a number.
 
-    source: what `load` takes. data: None for the source's own, "digits", or a path to the
-    user's. fidelity: score agreement with the original instead of the task's own metric.
-    tokens, seed: the calibration draw from the training split. recovery: the fine-tune after the
-    plan, in an order drawn from the same seed; None for none. quantize: keep the weights of the
-    blocks as int8 after that; "llm.int8" computes with them by bitsandbytes. dtype: of the
-    model's weights. revision, data_revision: fix the source and the data (hashes of the weights
-    and of the data). python: the version that wrote this; the standard library's text, which
-    gpt2-code reads, differs between versions.
+    Parameters
+    ----------
+    source : str
+        What `load` takes.
+    plan : MergePlan, DropLayers, DropFF, Factor or Narrow
+        What is done to the model.
+    data : str, optional
+        None for the source's own, "digits", or a path to the user's.
+    fidelity : bool, default False
+        Score agreement with the original instead of the task's own metric.
+    tokens, seed : int
+        The calibration draw from the training split: how many tokens a stack, in which order.
+    dtype : {"float32"}
+        Of the model's weights.
+    revision, data_revision : str, optional
+        Hashes that fix the weights and the data; a run on others is refused.
+    python : str, optional
+        The version that wrote this: the standard library's text, which gpt2-code reads, differs
+        between versions.
+    recovery : Recovery, optional
+        The fine-tune after the plan, in an order drawn from the same seed.
+    quantize : {"int8", "llm.int8"}, optional
+        Keep the weights of the blocks as int8 after that; "llm.int8" computes with them by
+        bitsandbytes.
+
+    Raises
+    ------
+    PlanError
+        For values that no run could have.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),))
+    >>> recipe = fm.Recipe("demo:vit-digits", plan, tokens=2_000)
+    >>> fm.Recipe.from_dict(recipe.to_dict()) == recipe
+    True
     """
 
     source: str
@@ -39,14 +66,14 @@ class Recipe:
     data_revision: str | None = None
     python: str | None = None
     recovery: Recovery | None = None
-    quantize: Quantization | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         whole("tokens", self.tokens, 2)
         whole("seed", self.seed, 0)
         one_of("dtype", self.dtype, ("float32",))
         if self.quantize is not None:
-            one_of("quantize", self.quantize, get_args(Quantization))
+            QUANTIZATIONS.of(self.quantize)
 
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()

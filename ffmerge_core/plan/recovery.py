@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ffmerge_core import showing
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.values import fields_of, whole
 
@@ -21,11 +22,35 @@ _CHECKS = 10
 class Recovery:
     """How a model is fine-tuned, with AdamW.
 
-    steps: of the optimiser. learning_rate: the highest, after a linear warm-up; then a cosine
-    to 0. batch_size: examples a step (a process). distill: half of the loss is KL(original ‖
-    model). lora_rank: train low-rank adapters of that rank alone and add them in at the end.
-    until: the step at which someone cancelled it: made again, it ends there with the same
-    weights, the learning rate having been on its way to `steps`.
+    Parameters
+    ----------
+    steps : int, default 200
+        Of the optimiser.
+    learning_rate : float, default 3e-4
+        The highest, after a linear warm-up; then a cosine to 0.
+    batch_size : int, default 32
+        Examples a step (a process).
+    distill : bool, default False
+        Half of the loss is KL(original ‖ model).
+    lora_rank : int, optional
+        Train low-rank adapters of that rank alone and add them in at the end.
+    until : int, optional
+        The step at which someone cancelled it: made again, it ends there with the same weights,
+        the learning rate having been on its way to `steps`.
+
+    Raises
+    ------
+    PlanError
+        For values that no recovery could have.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> recovery = fm.Recovery(steps=100, learning_rate=1e-3)
+    >>> recovery.interval
+    10
+    >>> print(f"{recovery.rate(9):.4f} {recovery.rate(99):.5f}")
+    0.0010 0.00000
     """
 
     steps: int = 200
@@ -86,10 +111,24 @@ class Recovery:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A score on the validation split after so many steps.
+    """A score on the validation split after so many steps of a recovery.
 
-    training_loss: mean over the steps since the point before; None before the first step.
-    loss, value: of the task; the loss in nats.
+    Attributes
+    ----------
+    step : int
+        0 is the start.
+    training_loss : float or None
+        Mean over the steps since the point before, in nats; None before the first step.
+    loss : float
+        Of the task, in nats.
+    value : float
+        Of the task's metric.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.CurvePoint(step=0, training_loss=None, loss=0.09, value=0.978).step
+    0
     """
 
     step: int
@@ -100,9 +139,32 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """How a recovery went. metric: what the values are. steps: done of `asked`.
+    """How a recovery went.
 
-    best_step: of the lowest validation loss, whose weights were kept; 0 is the start.
+    Attributes
+    ----------
+    metric : str
+        What the values of the points are.
+    points : tuple of CurvePoint
+        In the order of the steps, the start first.
+    steps : int
+        Done of `asked`.
+    asked : int
+        Steps that were to be taken.
+    best_step : int
+        Of the lowest validation loss, whose weights were kept; 0 is the start.
+    stopped : {"finished", "no gain", "diverged", "cancelled"}
+        Why it ended.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> points = (fm.CurvePoint(0, None, 0.09, 0.978), fm.CurvePoint(10, 0.12, 0.07, 0.981))
+    >>> curve = fm.Curve("accuracy", points, steps=10, asked=10, best_step=10, stopped="finished")
+    >>> curve
+    Curve(10 of 10 steps, finished: validation loss 0.09 → 0.07 at step 10)
+    >>> print(curve.in_words)
+    All 10 steps were taken. The weights of step 10 were kept.
     """
 
     metric: str
@@ -111,6 +173,15 @@ class Curve:
     asked: int
     best_step: int
     stopped: Stopped
+
+    def __repr__(self) -> str:
+        taken = f"{self.steps} of {self.asked} steps, {self.stopped}"
+        best = min(self.points, key=lambda point: point.loss, default=None)
+        if best is None:
+            return showing.line(self, taken)
+        start, end = showing.rounded(self.points[0].loss), showing.rounded(best.loss)
+        loss = f"validation loss {start} → {end} at step {self.best_step}"
+        return showing.line(self, f"{taken}: {loss}")
 
     @property
     def in_words(self) -> str:

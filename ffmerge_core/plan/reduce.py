@@ -1,65 +1,49 @@
-"""Plans that make a model smaller without sharing: what merging is compared with."""
+"""The kinds of plans that make a model smaller without sharing: what merging is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.merge import Mergeable
-from ffmerge_core.plan.values import fields_of, whole
-
-
-class Reducible(Mergeable, Protocol):
-    """What these plans need to know of an FF sublayer beside what merging does."""
-
-    @property
-    def biases(self) -> tuple[bool, bool]: ...
-    @property
-    def gated(self) -> bool: ...
-    @property
-    def norm(self) -> str | None: ...
-    @property
-    def alone(self) -> str | None: ...
-    @property
-    def matrices(self) -> tuple[tuple[int, int], ...]: ...
-
-
-class _Reduction:
-    """kind: as stored. method: for reading. needs_features: whether it is chosen from data."""
-
-    kind: ClassVar[str]
-    method: ClassVar[str]
-    needs_features: ClassVar[bool] = False
-
-    def to_dict(self) -> dict[str, Any]:
-        # The method says what the kind does already; tables of stored runs read it.
-        return {"kind": self.kind, "method": self.method, **asdict(self)}  # type: ignore[call-overload]
-
-    @classmethod
-    def _fields(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        values = {name: value for name, value in data.items() if name != "method"}
-        return fields_of(cls, values, kind=cls.kind)
+from ffmerge_core.palette import BROWN, OLIVE, SKY_BLUE, VIOLET
+from ffmerge_core.plan.methods import METHODS, Mark, Mergeable, Owned, Reduce
+from ffmerge_core.plan.reduction import Sized, Windowed, named
+from ffmerge_core.plan.values import whole
 
 
 @dataclass(frozen=True)
-class DropLayers(_Reduction):
+class DropLayers(Windowed):
     """Whole blocks left out, attention included; those that stay are numbered anew.
 
-    layers: named by their FF sublayers, such as "encoder.3". A stack keeps one at least.
+    Parameters
+    ----------
+    layers : tuple of str
+        Named by their FF sublayers, such as "encoder.3". A stack keeps one at least.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> left = fm.apply(model, fm.DropLayers(("encoder.3", "encoder.4")))
+    >>> len(left.sublayers), left.n_parameters
+    (10, 502090)
     """
 
     layers: tuple[str, ...]
     kind = "drop-layers"
     method = "layer drop"
+    spared = 1
+    unfit = "a stack keeps one layer, and there is no other"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _names("layers", self.layers))
+    @property
+    def n_removed(self) -> int:
+        """All of the dropped layers'."""
+        return len(self.layers)
 
-    def check(self, sublayers: Sequence[Reducible]) -> None:
+    def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        for each in _named(self.layers, sublayers):
+        for each in named(self.layers, sublayers):
             if each.alone is not None:
                 raise PlanError(
                     f"The layer of {each.name} cannot be dropped: it alone holds {each.alone}, "
@@ -69,56 +53,113 @@ class DropLayers(_Reduction):
             if all(each.name in self.layers for each in sublayers if each.stack == stack):
                 raise PlanError(f"Every layer of {stack} would be dropped; it must keep one.")
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DropLayers:
-        """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        return cls(**cls._fields(data))
+    def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned) -> int:
+        """All that these blocks hold."""
+        return sum(owned(each.block) for each in named(self.layers, sublayers))
+
+
+METHODS.register(
+    Reduce(
+        name=DropLayers.method,
+        label="Layer drop",
+        help="Leaves whole layers out, attention included.",
+        source="The paper's baseline",
+        plan=DropLayers,
+        mark=Mark(SKY_BLUE, "triangle-down"),
+        searched=True,
+        usual=True,
+        lay_out="ffmerge_core.models.reductions:drop_layers",
+    )
+)
 
 
 @dataclass(frozen=True)
-class DropFF(_Reduction):
-    """FF sublayers deleted: nothing is added to the residual where they stood."""
+class DropFF(Windowed):
+    """FF sublayers deleted: nothing is added to the residual where they stood.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> left = fm.apply(model, fm.DropFF(("encoder.3",)))
+    >>> model.n_parameters - left.n_parameters == model.sublayers[3].n_parameters
+    True
+    """
 
     sublayers: tuple[str, ...]
     kind = "drop-ff"
     method = "FF drop"
+    unfit = "it needs an FF sublayer in every stack"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sublayers", _names("sublayers", self.sublayers))
+    @property
+    def n_removed(self) -> int:
+        """All that are named."""
+        return len(self.sublayers)
 
-    def check(self, sublayers: Sequence[Reducible]) -> None:
-        """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        _named(self.sublayers, sublayers)
-
-    def parameters_removed(self, sublayers: Sequence[Reducible]) -> int:
+    def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned | None = None) -> int:
         """All that these sublayers hold."""
-        return sum(each.n_parameters for each in _named(self.sublayers, sublayers))
+        return sum(each.n_parameters for each in named(self.sublayers, sublayers))
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DropFF:
-        """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        return cls(**cls._fields(data))
+
+METHODS.register(
+    Reduce(
+        name=DropFF.method,
+        label="FF drop",
+        help="Leaves FF sublayers out.",
+        plan=DropFF,
+        mark=Mark(VIOLET, "triangle-up"),
+        portable=False,
+        lay_out="ffmerge_core.models.reductions:drop_ff",
+    )
+)
 
 
 @dataclass(frozen=True)
-class Factor(_Reduction):
+class Factor(Sized):
     """Each stored matrix (W_in, W_out, a gate) replaced by its best product of rank `rank`.
 
-    Truncated SVD; biases stay. A gate packed with W_in is factored with it, as one matrix.
+    Truncated SVD (Eckart & Young, 1936); biases stay. A gate packed with W_in is factored with it,
+    as one matrix.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+    rank : int
+        1 or more; so low that every matrix gets smaller.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> fm.Factor.most(model.sublayers[3])
+    51
+    >>> fm.apply(model, fm.Factor(("encoder.3",), rank=16)).n_parameters
+    579530
     """
 
     sublayers: tuple[str, ...]
     rank: int
     kind = "factor"
     method = "SVD"
+    unfit = "the matrices are so small that no product of two saves anything"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sublayers", _names("sublayers", self.sublayers))
+        super().__post_init__()
         whole("rank", self.rank, 1)
 
-    def check(self, sublayers: Sequence[Reducible]) -> None:
+    @property
+    def detail(self) -> str:
+        return f", rank {self.rank}"
+
+    def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        for sublayer in _named(self.sublayers, sublayers):
+        for sublayer in named(self.sublayers, sublayers):
             if self.rank > (most := self.most(sublayer)):
                 shapes = " and ".join(f"{rows} × {columns}" for rows, columns in sublayer.matrices)
                 raise PlanError(
@@ -127,47 +168,81 @@ class Factor(_Reduction):
                     "saves something."
                 )
 
-    def parameters_removed(self, sublayers: Sequence[Reducible]) -> int:
+    def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned | None = None) -> int:
         """rows × columns − rank × (rows + columns), summed over the matrices."""
         return sum(
             rows * columns - self.rank * (rows + columns)
-            for each in _named(self.sublayers, sublayers)
+            for each in named(self.sublayers, sublayers)
             for rows, columns in each.matrices
         )
 
+    @classmethod
+    def sizes(cls, sublayers: Sequence[Mergeable]) -> range:
+        """Ranks."""
+        return range(1, min(map(cls.most, sublayers)) + 1)
+
     @staticmethod
-    def most(sublayer: Reducible) -> int:
+    def most(sublayer: Mergeable) -> int:
         """The highest rank at which every matrix of a sublayer gets smaller; 0 if none is."""
         return min((rows * columns - 1) // (rows + columns) for rows, columns in sublayer.matrices)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Factor:
-        """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        return cls(**cls._fields(data))
+
+METHODS.register(
+    Reduce(
+        name=Factor.method,
+        label="SVD",
+        help="Replaces every FF matrix by its best product of a low rank.",
+        source="Eckart & Young, 1936",
+        plan=Factor,
+        mark=Mark(OLIVE, "pentagon"),
+        portable=False,
+        lay_out="ffmerge_core.models.reductions:factor",
+        fill="ffmerge_core.models.reductions:fill_factors",
+    )
+)
 
 
 @dataclass(frozen=True)
-class Narrow(_Reduction):
+class Narrow(Sized):
     """Each sublayer keeps its `width` neurons of the largest share in the output.
 
     A neuron's share is the norm of its activation over the calibration tokens times the
     norm of its column of W_out. Only plain sublayers: with a gate or an inner norm, what W_out
     receives is not among the features.
+
+    Parameters
+    ----------
+    sublayers : tuple of str
+        Their names, such as "encoder.3".
+    width : int
+        Neurons that stay, from 1 to d_ff − 1.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> feats = fm.calibrate(model, tokens=2_000)
+    >>> fm.apply(model, fm.Narrow(("encoder.3",), width=200), feats).sublayers[3].d_ff
+    200
     """
 
     sublayers: tuple[str, ...]
     width: int
     kind = "narrow"
     method = "narrow"
-    needs_features = True
+    unfit = "it needs FF sublayers without a gate or an inner norm"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sublayers", _names("sublayers", self.sublayers))
+        super().__post_init__()
         whole("width", self.width, 1)
 
-    def check(self, sublayers: Sequence[Reducible]) -> None:
+    @property
+    def detail(self) -> str:
+        return f" to {self.width} neurons"
+
+    def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        for sublayer in _named(self.sublayers, sublayers):
+        for sublayer in named(self.sublayers, sublayers):
             if not self.suits(sublayer):
                 raise PlanError(
                     f"{sublayer.name} has a gate or an inner norm, and which of its neurons matter "
@@ -179,48 +254,41 @@ class Narrow(_Reduction):
                     f"nothing. Keep {sublayer.d_ff - 1} or fewer."
                 )
 
-    def parameters_removed(self, sublayers: Sequence[Reducible]) -> int:
+    def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned | None = None) -> int:
         """A row of W_in, an entry of b_in and a column of W_out for every neuron that goes."""
         return sum(
             each.n_parameters - self.parameters_left(each)
-            for each in _named(self.sublayers, sublayers)
+            for each in named(self.sublayers, sublayers)
         )
 
-    def parameters_left(self, sublayer: Reducible) -> int:
+    def parameters_left(self, sublayer: Mergeable) -> int:
         """Those of one sublayer. b_out belongs to no neuron."""
         shared = sublayer.d_model if sublayer.biases[1] else 0
         return shared + (sublayer.n_parameters - shared) // sublayer.d_ff * self.width
 
+    @classmethod
+    def sizes(cls, sublayers: Sequence[Mergeable]) -> range:
+        """Widths."""
+        if not all(map(cls.suits, sublayers)):
+            return range(0)
+        return range(1, min(each.d_ff for each in sublayers))
+
     @staticmethod
-    def suits(sublayer: Reducible) -> bool:
+    def suits(sublayer: Mergeable) -> bool:
         """Whether its features tell what W_out receives."""
         return not sublayer.gated and sublayer.norm is None
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Narrow:
-        """Inverse of `to_dict`; refuses unknown kinds and fields."""
-        return cls(**cls._fields(data))
 
-
-Reduction = DropLayers | DropFF | Factor | Narrow
-
-
-def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise PlanError(f"{what} is {names!r}; a list of names such as encoder.3 was expected.")
-    if not names:
-        raise PlanError(f"{what} names none, so nothing would be done. Name one or more.")
-    return tuple(names)
-
-
-def _named(names: Sequence[str], sublayers: Sequence[Reducible]) -> list[Reducible]:
-    """The sublayers of these names, in layer order; `PlanError` for unknown or repeated ones."""
-    known = {sublayer.name for sublayer in sublayers}
-    seen: set[str] = set()
-    for name in names:
-        if name not in known:
-            raise PlanError(f"{name} is not an FF sublayer of this model.")
-        if name in seen:
-            raise PlanError(f"{name} is named twice. Name each sublayer once.")
-        seen.add(name)
-    return [sublayer for sublayer in sublayers if sublayer.name in seen]
+METHODS.register(
+    Reduce(
+        name=Narrow.method,
+        label="Narrow",
+        help="Keeps the neurons that put most into the output.",
+        plan=Narrow,
+        mark=Mark(BROWN, "hourglass"),
+        needs=frozenset({"features"}),
+        portable=False,
+        lay_out="ffmerge_core.models.reductions:narrow",
+        fill="ffmerge_core.models.reductions:fill_narrowed",
+    )
+)

@@ -71,7 +71,7 @@ def _fits(value: object, hint: Any) -> bool:
         return type(value) is float or _fits(value, int)
     if hint is str:
         return isinstance(value, str) and _is_text(value)
-    if is_dataclass(hint):
+    if is_dataclass(hint) or hasattr(hint, "from_dict"):
         return isinstance(value, Mapping)
     if get_origin(hint) is tuple:
         each = get_args(hint)[0]

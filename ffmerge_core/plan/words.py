@@ -1,57 +1,25 @@
-"""Plans of every kind: read back, and said in words."""
+"""Plans of every kind, said in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from reprlib import repr as clipped
-from typing import Any
+from collections.abc import Sequence
 
-from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.merge import MergePlan
-from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow
-
-Plan = MergePlan | DropLayers | DropFF | Factor | Narrow
-
-_KINDS: dict[str, type[Plan]] = {
-    kind.kind: kind for kind in (MergePlan, DropLayers, DropFF, Factor, Narrow)
-}
-
-
-def plan_from_dict(data: Mapping[str, Any]) -> Plan:
-    """Inverse of any plan's `to_dict`; refuses unknown kinds and fields."""
-    kind = data.get("kind", MergePlan.kind)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise PlanError(
-            f"A plan of kind {clipped(kind)} was found; this version reads {', '.join(_KINDS)}."
-        )
-    return _KINDS[kind].from_dict(data)
+from ffmerge_core.plan.methods import Plan
 
 
 def plan_in_words(plan: Plan) -> str:
     """What a run is called at first: "Permute encoder 3–4, anchor first"."""
-    match plan:
-        case MergePlan() if not plan.groups:
-            return "Original, nothing merged"
-        case MergePlan() if plan.uses_anchor:
-            after = f", anchor {plan.anchor}"
-        case Factor():
-            after = f", rank {plan.rank}"
-        case Narrow():
-            after = f" to {plan.width} neurons"
-        case _:
-            after = ""
-    return f"{plan.method[:1].upper()}{plan.method[1:]} {layers_in_words(plan)}{after}"
+    if not plan.names:
+        return "Original, nothing merged"
+    return f"{plan.record.label} {layers_in_words(plan)}{plan.detail}"
 
 
 def layers_in_words(plan: Plan) -> str:
     """Where a plan changes something: "encoder 3–4", one group after another; or "none"."""
-    match plan:
-        case MergePlan():
-            return " and ".join(short(group) for group in plan.groups) or "none"
-        case DropLayers():
-            return short(plan.layers)
-        case _:
-            return short(plan.sublayers)
+    if isinstance(plan, MergePlan):
+        return " and ".join(short(group) for group in plan.groups) or "none"
+    return short(plan.names)
 
 
 def short(names: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import Cancelled, FFMergeError, Interrupted
-from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe
+from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe
+from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.reporting import recoveries
 from ffmerge_core.reporting.recording import record
@@ -17,7 +18,7 @@ from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 # The untouched original, tuned as the others are: what tuning alone gains.
 CONTROL = "control"
@@ -44,7 +45,7 @@ def recipes(plans: Mapping[str, Plan], like: Recipe, *, control: bool = True) ->
     return found
 
 
-def carry_out(
+def record_baselines(
     store: RunStore,
     wanted: Mapping[str, Recipe],
     run: Callable[[Recipe, Report, Path | None], RunResult],
@@ -91,7 +92,7 @@ def _run(
 
     if recipe.recovery is None:
         return record(store, recipe, recoveries.name_of(recipe), whole, report)[0]
-    return recoveries.carry_out(store, recipe, whole, report)[0]
+    return recoveries.record_recovery(store, recipe, whole, report)[0]
 
 
 class _Ended(Interrupted):
@@ -119,11 +120,11 @@ def _finished(store: RunStore, recipe: Recipe) -> Run | None:
         with suppress(FFMergeError):  # of another version
             known = Recipe.from_dict(run.recipe)
             # Another version of Python is no matter where the data are the same.
-            if replace(known, python=recipe.python) == recipe:
+            if same_but(known, recipe, "python"):
                 return run
     return None
 
 
 def title(kind: str) -> str:
-    """ "layer drop" -> "Layer drop"; "SVD" is left as it is."""
-    return kind[:1].upper() + kind[1:]
+    """ "Layer drop" of "layer drop"; of the control too."""
+    return METHODS[kind].label if kind in METHODS else kind.capitalize()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ffmerge_core.plan import MergePlan
+from ffmerge_core.reporting.formats import whole_megabytes
 from ffmerge_core.reporting.run import Run
+from ffmerge_core.reporting.stored import is_merge
 
 # As `compression.running.run` names them, in the order in which they come.
 STEPS: Mapping[str, str] = {
@@ -47,6 +48,18 @@ def step_costs(run: Run) -> list[StepCost]:
     return [*steps, StepCost("All steps", sum(run.seconds.values()), run.peak_memory)]
 
 
+def step_rows(run: Run) -> list[tuple[str, str, str]]:
+    """`step_costs` for reading."""
+    return [
+        (
+            each.step,
+            "not stored" if each.seconds is None else f"{each.seconds:,.1f}",
+            "not stored" if each.peak_memory is None else whole_megabytes(each.peak_memory),
+        )
+        for each in step_costs(run)
+    ]
+
+
 def costs_note(run: Run) -> str:
     """What these figures count, in sentences."""
     return f"{MEMORY_NOTE} {RESUMED_NOTE}" if "recover" in run.seconds else MEMORY_NOTE
@@ -63,6 +76,13 @@ def batch_costs(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
+def batch_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """`batch_costs` for reading."""
+    return [
+        (what, f"{before:,.1f}", f"{after:,.1f}") for what, before, after in batch_costs(result)
+    ]
+
+
 def _in_words(step: str, run: Run) -> str:
-    merges = run.recipe["plan"].get("kind", MergePlan.kind) == MergePlan.kind
-    return "Reduction" if step == "merge" and not merges else STEPS.get(step, step)
+    reduces = step == "merge" and not is_merge(run.recipe)
+    return "Reduction" if reduces else STEPS.get(step, step)

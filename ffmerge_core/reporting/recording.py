@@ -13,24 +13,24 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.runs import RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 
 def record(
     store: RunStore,
     recipe: Recipe,
     name: str,
-    carry_out: Callable[[Recipe, Report], RunResult],
+    work: Callable[[Recipe, Report], RunResult],
     report: Report = silent,
 ) -> tuple[str, RunResult]:
-    """The run's id in the history, and what `carry_out(recipe, report)` gave.
+    """The run's id in the history, and what `work(recipe, report)` gave.
 
     recipe: with its revisions (`compression.running.fixed`), for it is stored before the work.
-    What `carry_out` raises is raised here too, once the run is marked failed or cancelled.
+    What `work` raises is raised here too, once the run is marked failed or cancelled.
     """
     run = store.start(recipe.to_dict(), recipe.source, name, versions())
     try:
-        result = carry_out(recipe, report)
+        result = work(recipe, report)
         store.finish(
             run.id,
             result.record(),

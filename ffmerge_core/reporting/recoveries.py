@@ -19,7 +19,7 @@ from ffmerge_core.reporting.run import Run
 from ffmerge_core.reporting.runs import LONGEST_NAME, RunStore
 
 if TYPE_CHECKING:
-    from ffmerge_core.compression.running import RunResult
+    from ffmerge_core.compression.result import RunResult
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def folder_of(store: RunStore, recipe: Recipe) -> Path:
     return store.path.parent / "recoveries" / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def carry_out(
+def record_recovery(
     store: RunStore,
     recipe: Recipe,
     run: Callable[[Recipe, Report, Path], RunResult],

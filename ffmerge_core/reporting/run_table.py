@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import DropFF, DropLayers, MergePlan, plan_from_dict, plan_in_words
+from ffmerge_core.plan import plan_from_dict, plan_in_words
 from ffmerge_core.reporting.costs import STEPS
+from ffmerge_core.reporting.stored import is_original, method_of, recovery_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,13 +60,13 @@ def _record(run: Run | None) -> Record:
         "source": run.source if run else None,
         "created": run.created if run else None,
         "finished": run.finished if run else None,
-        "method": "original" if _is_original(plan) else plan.get("method"),
-        "anchor": None if _is_original(plan) else plan.get("anchor"),
+        "method": method_of(recipe),
+        "anchor": None if is_original(recipe) else plan.get("anchor"),
         "groups": _groups(plan),
         "sublayers removed": _removed(plan),
         "data": recipe.get("data"),
         "fidelity": recipe.get("fidelity", False) if run else None,
-        "recovery steps": _steps(recovery),
+        "recovery steps": recovery_steps(recipe),
         "learning rate": recovery.get("learning_rate"),
         "batch size": recovery.get("batch_size"),
         "distilled": recovery.get("distill", False) if run else None,
@@ -86,16 +87,6 @@ def _record(run: Run | None) -> Record:
     }
 
 
-def _is_original(plan: Mapping[str, Any]) -> bool:
-    return plan.get("kind") == MergePlan.kind and "groups" in plan and not plan["groups"]
-
-
-def _steps(recovery: Mapping[str, Any]) -> int | None:
-    """As asked for, or at which it was cancelled."""
-    until = recovery.get("until")
-    return recovery.get("steps") if until is None else until
-
-
 def _groups(plan: Mapping[str, Any]) -> str | None:
     """What is merged; of a plan without groups, what it says of itself."""
     if not plan:
@@ -110,9 +101,10 @@ def _groups(plan: Mapping[str, Any]) -> str | None:
 
 def _removed(plan: Mapping[str, Any]) -> int:
     """FF sublayers whose parameters are gone; a factored or narrowed one keeps some."""
-    gone = plan.get("layers") if plan.get("kind") == DropLayers.kind else None
-    gone = plan.get("sublayers") if plan.get("kind") == DropFF.kind else gone
-    return len(gone or ()) + sum(len(group) - 1 for group in plan.get("groups") or ())
+    try:
+        return plan_from_dict(plan).n_removed if plan else 0
+    except PlanError:  # of another version
+        return 0
 
 
 def _scores(result: Mapping[str, Any], split: str) -> Record:

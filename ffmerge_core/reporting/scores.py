@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ffmerge_core.plan import MergePlan
 from ffmerge_core.tasks.metrics import metric
 
 LOSS = "loss"
@@ -30,13 +29,3 @@ def figures_of(score: Mapping[str, Any]) -> dict[str, Stored]:
         figures[name] = Stored(other["value"], *other["interval"])
     figures[own.loss] = Stored(score["loss"], *score["loss_interval"])
     return figures
-
-
-def made(recipe: Mapping[str, Any]) -> str:
-    """What to call the model that a stored recipe made of the original: "Merged", "Tuned", …"""
-    plan = recipe["plan"]
-    if plan.get("kind", MergePlan.kind) != MergePlan.kind:
-        return "Reduced"
-    if plan.get("groups", True):
-        return "Merged"
-    return "Tuned" if recipe.get("recovery") else "Quantised" if recipe.get("quantize") else "Same"

@@ -15,19 +15,21 @@ from typing import Any, cast
 
 import pandas as pd
 
-from ffmerge_core.analysis.features import Features, calibrate, similarity_matrix
+from ffmerge_core.analysis.calibration import calibrate
+from ffmerge_core.analysis.features import Features, similarity_matrix
 from ffmerge_core.compression.cost import versions
 from ffmerge_core.compression.footprint import footprint
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.quantization import quantize
-from ffmerge_core.compression.running import evaluate, fixed, run, scores_record
+from ffmerge_core.compression.result import scores_record
+from ffmerge_core.compression.running import evaluate, fixed, run
 from ffmerge_core.compression.search import search_windows
 from ffmerge_core.errors import StorageError
 from ffmerge_core.plan import MergePlan, Plan, Recipe, plan_from_dict
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.reporting.folders import data_folder, reason, write_atomically
 from ffmerge_core.reproduction.experiments import (
-    METHODS,
+    TRIED,
     Experiment,
     Scope,
     Share,
@@ -41,7 +43,8 @@ from ffmerge_core.reproduction.experiments import (
 )
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS
 
 Json = dict[str, Any]
 
@@ -158,11 +161,11 @@ class _Bench:
     def _search(self, share: Share) -> str:
         both = "both" if len(self._stacks) > 1 else None
         remove = to_remove(share, self._stacks)
-        asked = {**self._asked(), "remove": remove, "stack": both, "methods": list(METHODS)}
+        asked = {**self._asked(), "remove": remove, "stack": both, "methods": list(TRIED)}
 
         def make() -> Json:
             table = search_windows(
-                self._model, self._features(), remove, methods=cast(Any, METHODS), stack=both,
+                self._model, self._features(), remove, methods=cast(Any, TRIED), stack=both,
                 report=self._report, before=self._score("validation"),
                 similarity=self._cka("output"),
             )  # fmt: skip
@@ -195,7 +198,7 @@ class _Bench:
 
     def _plans(self, share: Share) -> dict[str, Plan]:
         rows = self._windows(share)
-        return {method: plan_from_dict(best_plan(rows, method)["plan"]) for method in METHODS}
+        return {method: plan_from_dict(best_plan(rows, method)["plan"]) for method in TRIED}
 
     def _similarity(self) -> Json:
         return {

@@ -16,7 +16,7 @@ from ffmerge_core.analysis.prediction import does_similarity_predict
 from ffmerge_core.errors import PlanError
 from ffmerge_core.reproduction.experiments import SHARES, Share
 from ffmerge_core.reproduction.results import Found, Spread, loss_difference
-from ffmerge_core.tasks.evaluation import Figure
+from ffmerge_core.tasks.measures import Figure
 from ffmerge_core.tasks.metrics import metric
 
 Held = Literal["holds", "does not hold", "undecided", "not run"]

@@ -11,11 +11,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ffmerge_core.reporting.figures.compare import EDGE, LOOKS, OTHER_LOOK
+from ffmerge_core.palette import VERMILLION
+from ffmerge_core.reporting.figures.compare import EDGE, ORIGINAL, mark_of
 from ffmerge_core.reporting.figures.search import WindowPoint, window_chart
-from ffmerge_core.reporting.figures.style import VERMILLION, lay_out
+from ffmerge_core.reporting.figures.style import lay_out
 from ffmerge_core.reporting.folders import write_atomically
-from ffmerge_core.reproduction.experiments import METHODS, SHARES
+from ffmerge_core.reproduction.experiments import SHARES, TRIED
 from ffmerge_core.reproduction.results import Found, Trial, number
 from ffmerge_core.tasks.metrics import metric
 
@@ -48,7 +49,7 @@ def draw(found: Found, folder: Path) -> list[tuple[str, str, bool]]:
 
 def _scores(found: Found) -> go.Figure:
     figure, by = go.Figure(), found.metric
-    for method in METHODS:
+    for method in TRIED:
         for tuned in (False, True):
             mine = found.of("main", tuned=tuned, method=method)
             _score_line(figure, found, mine, method, tuned=tuned)
@@ -75,7 +76,7 @@ def _scores(found: Found) -> go.Figure:
 def _score_line(
     figure: go.Figure, found: Found, trials: tuple[Trial, ...], method: str, *, tuned: bool
 ) -> None:
-    colour, symbol = LOOKS.get(method, OTHER_LOOK)
+    colour, symbol = mark_of(method)
     by_share = {
         share: [each for each in trials if each.share == share]
         for share in SHARES
@@ -102,11 +103,10 @@ def _score_line(
 def _curves(found: Found) -> go.Figure:
     figure = go.Figure()
     lines: Mapping[str, tuple[Trial, ...]] = {
-        method: found.of("main", tuned=True, method=method, share="third") for method in METHODS
-    } | {"original": found.of("control", tuned=True)}
+        method: found.of("main", tuned=True, method=method, share="third") for method in TRIED
+    } | {ORIGINAL: found.of("control", tuned=True)}
     for method, trials in lines.items():
-        colour, symbol = LOOKS.get(method, OTHER_LOOK)
-        colour = VERMILLION if method == "original" else colour
+        colour, symbol = mark_of(method)
         for number_, trial in enumerate(trials):
             points = trial.record["recovery"]["points"]
             figure.add_scatter(
@@ -114,7 +114,7 @@ def _curves(found: Found) -> go.Figure:
                 y=[point["loss"] for point in points],
                 mode="lines+markers",
                 line={"color": colour, "width": 1.5},
-                marker={"symbol": "star" if method == "original" else symbol, "size": 6},
+                marker={"symbol": symbol, "size": 6},
                 name=method,
                 legendgroup=method,
                 showlegend=number_ == 0,

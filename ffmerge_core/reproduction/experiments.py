@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from ffmerge_core.plan import NOTHING_MERGED, Anchor, MergePlan, Plan, Recipe, Recovery
+from ffmerge_core.plan import (
+    ANCHORS,
+    METHODS,
+    NOTHING_MERGED,
+    Anchor,
+    MergePlan,
+    Plan,
+    Recipe,
+    Recovery,
+)
 
 Share = Literal["third", "half", "all-but-one"]
 # main: the best window by each method. window, anchor: others, permuted, at a third. control:
@@ -14,7 +23,8 @@ Share = Literal["third", "half", "all-but-one"]
 Part = Literal["main", "window", "anchor", "control", "int8"]
 
 SHARES: tuple[Share, ...] = get_args(Share)
-METHODS = ("permute", "vanilla", "copy", "layer drop")
+# What a search tries by default.
+TRIED = tuple(name for name, record in METHODS.items() if record.usual)
 TOKENS = 10_000
 
 # One budget a demo, whatever the method. Chosen for the time: about two hours for all three, two
@@ -134,7 +144,7 @@ def by_choice(
     scope: Scope, windows: Sequence[tuple[str, MergePlan]], best: MergePlan
 ) -> Iterator[Experiment]:
     """At a third: other windows, then the best window's other anchors, before and after tuning."""
-    anchors = [anchor for anchor in get_args(Anchor) if anchor != best.anchor]
+    anchors = [anchor for anchor in ANCHORS if anchor != best.anchor]
     tried: list[tuple[Part, str, MergePlan]] = [
         *(("window", f"window {layers}", plan) for layers, plan in windows),
         *(("anchor", f"anchor {anchor}", _anchored(best, anchor)) for anchor in anchors),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ffmerge_core.errors import StorageError
 from ffmerge_core.reproduction.experiments import Share
-from ffmerge_core.tasks.evaluation import LOSS, Figure, Measure
+from ffmerge_core.tasks.measures import LOSS, Figure, Measure
 from ffmerge_core.tasks.metrics import Metric, metric
 
 Json = Mapping[str, Any]

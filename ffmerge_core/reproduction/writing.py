@@ -9,7 +9,7 @@ from ffmerge_core.plan import layers_in_words, plan_from_dict
 from ffmerge_core.reporting.folders import write_atomically
 from ffmerge_core.reproduction.claims import MARGINS, verdicts
 from ffmerge_core.reproduction.drawing import draw
-from ffmerge_core.reproduction.experiments import METHODS, RECOVERIES, SHARES, Share
+from ffmerge_core.reproduction.experiments import RECOVERIES, SHARES, TRIED, Share
 from ffmerge_core.reproduction.results import Found, Spread, Trial, What, read
 from ffmerge_core.tasks.metrics import Metric, metric
 
@@ -117,7 +117,7 @@ def _control_rows(found: Found, folder: Path) -> Iterator[tuple[str, ...]]:
 
 def _method_rows(found: Found, folder: Path) -> Iterator[tuple[str, ...]]:
     for share in SHARES:
-        for method in METHODS:
+        for method in TRIED:
             plain, tuned = (
                 found.of("main", tuned=tuned, method=method, share=share) for tuned in (False, True)
             )

@@ -37,17 +37,49 @@ def load(
     *,
     fidelity: bool = False,
 ) -> LoadedModel:
-    """Open and prove a model.
+    """Open a model, find its FF sublayers and prove that they are what its family says.
 
-    source: "demo:vit-digits"; a folder written by `save`, transformers' `save_pretrained` or
-        timm's `save_for_hf` with safetensors; or a module of a known family, used as it is
-        (its mode and weights are not touched).
-    task: what to measure it on: your own `Task`; "digits", the built-in images fitted to the
+    Weights are read from safetensors only, never from a pickle; no code from a folder runs.
+
+    Parameters
+    ----------
+    source : str, Path or nn.Module
+        "demo:vit-digits"; a folder written by `save`, transformers' `save_pretrained` or timm's
+        `save_for_hf`; or a module of a known family, used as it is (its mode and weights are not
+        touched).
+    task : Task, str or Path, optional
+        What to measure it on: your own `Task`; "digits", the built-in images fitted to the
         model's input; or a path: a text file for a language model, source<TAB>target lines for
         a translator, a folder or zip of images by class for a classifier. A demo brings its own.
-    fidelity: measure how near a merged model stays to this one, on the task's inputs.
-    Raises `SourceError` (absent, damaged, refused), `UnsupportedModelError` (a subclass),
-    `ProofError`, `DataError` (the task does not suit).
+    report : Report, optional
+        Told how far it is; may raise `Cancelled`.
+    fidelity : bool, default False
+        Measure how near a merged model stays to this one, on the task's inputs, without labels.
+
+    Returns
+    -------
+    LoadedModel
+        In evaluation mode, unless it was a module in memory.
+
+    Raises
+    ------
+    SourceError
+        If the source is absent, damaged or refused.
+    UnsupportedModelError
+        A `SourceError`: it opens, but its FF sublayers are in no known family.
+    ProofError
+        If the declared FF weights do not compute what the model computes.
+    DataError
+        If the task does not suit the model.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> model.n_parameters
+    602058
+    >>> fm.load(model.model, task=model.task).source
+    'module:VisionTransformer'
     """
     report(0, _STEPS, "Reading the weights")
     opened, own_task, record = _open(source)

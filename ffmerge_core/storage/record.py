@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ffmerge_core.errors import SourceError
 from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.storage.folders import read_json
-
-Layout = Literal["compact", "portable"]
+from ffmerge_core.storage.layouts import LAYOUTS
 
 RECORD = "ffmerge.json"
 _FORMAT = 1
@@ -26,7 +25,7 @@ class Record:
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
     """
 
-    layout: Layout
+    layout: str
     plan: Plan | None
     source: str
     revision: str
@@ -34,7 +33,7 @@ class Record:
     n_parameters: int
     recipe: Recipe | None
     versions: Mapping[str, str]
-    quantize: Quantization | None = None
+    quantize: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -50,9 +49,9 @@ class Record:
         values = dict(data)
         if (found := values.pop("format")) != _FORMAT:
             raise ValueError(f"format {found!r} was found, and this version reads {_FORMAT}")
-        if values["layout"] not in get_args(Layout):
+        if values["layout"] not in LAYOUTS:
             raise ValueError(f"the layout {values['layout']!r} is not known")
-        if values.get("quantize") not in (None, *get_args(Quantization)):
+        if values.get("quantize") not in (None, *QUANTIZATIONS):
             raise ValueError(f"weights kept as {values['quantize']!r} are not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")

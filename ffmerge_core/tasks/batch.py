@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ffmerge_core import showing
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -23,17 +25,41 @@ IGNORED = -100
 class Batch:
     """One forward pass's inputs.
 
-    args, kwargs: what the module is called with.
-    masks: per stack, (batch, tokens) bool, True where a token is real; a stack that is
-        absent has no padding. Padding never enters a feature, a loss or a score.
-    targets: for training, (batch,) or (batch, tokens) int64, the class or token that the
-        logits there should name; IGNORED where there is none.
+    Parameters
+    ----------
+    args, kwargs : tuple and mapping of Tensor
+        What the module is called with.
+    masks : mapping of str to Tensor
+        By stack, (batch, tokens) bool, True where a token is real; a stack that is absent has no
+        padding. Padding never enters a feature, a loss or a score.
+    targets : Tensor, optional
+        For training, (batch,) or (batch, tokens) int64: the class or token that the logits there
+        should name; −100 where there is none.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> batch = next(iter(model.task.inputs("validation")))
+    >>> batch
+    Batch(args[0] 256×1×8×8)
+    >>> batch.run(model.model).shape
+    torch.Size([256, 10])
     """
 
     args: tuple[Tensor, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     targets: Tensor | None = None
+
+    def __repr__(self) -> str:
+        given = {f"args[{at}]": value for at, value in enumerate(self.args)} | dict(self.kwargs)
+        given |= {} if self.targets is None else {"targets": self.targets}
+        shapes = (
+            f"{name} {'×'.join(map(str, value.shape)) if hasattr(value, 'shape') else value}"
+            for name, value in given.items()
+        )
+        return showing.line(self, ", ".join(shapes))
 
     def run(self, model: nn.Module) -> Any:
         return model(*self.args, **self.kwargs)

@@ -1,98 +1,60 @@
-"""A model's score on one split, and the paired difference between two models' scores.
-
-Every figure follows from sums over examples: an accuracy, a perplexity and a BLEU alike.
-Intervals are 95 % percentile bootstrap intervals over examples (Efron & Tibshirani,
-"An Introduction to the Bootstrap", 1993, chapter 13), with a fixed seed: the same
-statistics always give the same interval.
-"""
+"""A model's score on one split, and the paired difference between two models' scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
+from ffmerge_core.tasks.measures import LOSS, Figure, Interval, Measure
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
     from ffmerge_core.tasks.batch import Split
 
-    Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
-    Formula = Callable[[Floats], Floats]
-
-LOSS = "loss"
-_CONFIDENCE = 0.95
-_RESAMPLES = 2_000
-_SEED = 0
-_MOST_NATS = 700.0
-# Bounds the memory of one round of resampling: 4 million float64 are 32 MB.
-_VALUES_A_ROUND = 4_000_000
-
-
-class Interval(NamedTuple):
-    """A 95 % confidence interval; [low, high] in JSON."""
-
-    low: float
-    high: float
-
-
-class Figure(NamedTuple):
-    """A value, or a difference of two, with its interval."""
-
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """A figure that follows from sums over examples.
-
-    statistics: (n, k) float64, what each example adds. formula: sums (…, k) → values (…).
-    """
-
-    name: str
-    statistics: Floats
-    formula: Formula
-
-    @classmethod
-    def ratio(cls, name: str, amounts: ArrayLike, weights: ArrayLike | None = None) -> Measure:
-        """Σ amounts / Σ weights, both (n,); a plain mean without weights."""
-        return cls(name, _columns(amounts, weights), _quotient)
-
-    @classmethod
-    def exponential(cls, name: str, amounts: ArrayLike, weights: ArrayLike) -> Measure:
-        """exp(Σ amounts / Σ weights), both (n,): a perplexity of losses and token counts."""
-        return cls(name, _columns(amounts, weights), _exponential)
-
-    @property
-    def figure(self) -> Figure:
-        value = float(self.formula(self.statistics.sum(0)))
-        return Figure(value, _interval(self.formula, self.statistics))
-
-    def minus(self, other: Measure) -> Figure:
-        """The paired difference: both are resampled together."""
-        k = self.statistics.shape[1]
-
-        def difference(sums: Floats) -> Floats:
-            return self.formula(sums[..., :k]) - other.formula(sums[..., k:])
-
-        both = np.concatenate([self.statistics, other.statistics], axis=1)
-        return Figure(float(difference(both.sum(0))), _interval(difference, both))
+Integers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Every figure of a model on one split, with what each example added to it.
 
-    metric, value, interval: the task's own figure; an accuracy lies in [0, 1]. loss: mean,
-    in nats. n: examples. others: further figures by name. measures: where all of them come
-    from, by name. predictions: one an example, a number, a text or an array of them.
-    notes: what the figures depend on, such as sacrebleu's signature.
+    Attributes
+    ----------
+    split : {"train", "validation", "test"}
+        What was scored.
+    metric : str
+        The task's own figure.
+    value : float
+        Of it; an accuracy lies in [0, 1].
+    loss : float
+        Mean, in nats.
+    n : int
+        Examples.
+    interval, loss_interval : Interval
+        95 %, by bootstrap over examples.
+    others : mapping of str to Figure
+        Further figures by name.
+    measures : mapping of str to Measure
+        Where all of them come from, by name.
+    predictions : sequence
+        One an example: a number, a text or an array of them.
+    notes : mapping of str to str
+        What the figures depend on, such as sacrebleu's signature.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> before = fm.evaluate(model)
+    >>> before.metric, before.n
+    ('accuracy', 359)
+    >>> before.interval.low < before.value < before.interval.high
+    True
     """
 
     split: Split
@@ -136,8 +98,35 @@ class Evaluation:
             notes=notes or {},
         )
 
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name, the task's own first, the loss last."""
+        return _figures(self)
+
+    def __repr__(self) -> str:
+        return showing.line(self, _in_words(self))
+
+    def _repr_html_(self) -> str:
+        return _as_table(self)
+
     def versus(self, original: Evaluation) -> PairedDifference:
-        """This model minus `original`, example by example. Raises `DataError` if not comparable."""
+        """This model minus `original`, example by example.
+
+        Parameters
+        ----------
+        original : Evaluation
+            Of the same split of the same task.
+
+        Returns
+        -------
+        PairedDifference
+            Positive where this model has more of a figure.
+
+        Raises
+        ------
+        DataError
+            If the two are not of the same examples.
+        """
         for what, mine, other in (
             ("split", self.split, original.split),
             ("metric", self.metric, original.metric),
@@ -174,8 +163,35 @@ class Evaluation:
 class PairedDifference:
     """One model minus another on the same examples.
 
-    value, loss, others: positive where the new model has more of it. agreement: share of
-    equal predictions. changed: indices, (m,) int64, of the examples with another prediction.
+    Attributes
+    ----------
+    split : {"train", "validation", "test"}
+        What both were scored on.
+    metric : str
+        The task's own figure.
+    value, loss : float
+        Positive where the new model has more of it.
+    n : int
+        Examples.
+    interval, loss_interval : Interval
+        95 %, both models resampled together.
+    others : mapping of str to Figure
+        Further figures by name.
+    agreement : float
+        Share of equal predictions, in [0, 1].
+    changed : ndarray
+        Indices, (m,) int64, of the examples with another prediction.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> plan = fm.MergePlan(groups=(("encoder.4", "encoder.5"),), method="vanilla")
+    >>> result = fm.run(fm.Recipe("demo:vit-digits", plan))
+    >>> change = result.after.versus(result.before)
+    >>> change.loss_interval.low <= change.loss <= change.loss_interval.high
+    True
+    >>> len(change.changed) == round((1 - change.agreement) * change.n)
+    True
     """
 
     split: Split
@@ -188,6 +204,17 @@ class PairedDifference:
     others: Mapping[str, Figure]
     agreement: float
     changed: Integers
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name, the task's own first, the loss last."""
+        return _figures(self)
+
+    def __repr__(self) -> str:
+        return showing.line(self, _in_words(self))
+
+    def _repr_html_(self) -> str:
+        return _as_table(self)
 
     def summary(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
@@ -212,56 +239,6 @@ def _check(split: Split, measures: Sequence[Measure], n: int) -> None:
             )
 
 
-def _columns(amounts: ArrayLike, weights: ArrayLike | None) -> Floats:
-    first = np.array(amounts, dtype=np.float64)
-    second = np.ones_like(first) if weights is None else np.array(weights, dtype=np.float64)
-    if first.ndim != 1 or first.shape != second.shape:
-        raise DataError(
-            f"Amounts and weights have shapes {first.shape} and {second.shape}; an evaluation "
-            "needs one of each for every example."
-        )
-    both = np.stack([first, second], axis=1)
-    both.setflags(write=False)
-    return both
-
-
-def _quotient(sums: Floats) -> Floats:
-    quotient: Floats = sums[..., 0] / sums[..., 1]
-    return quotient
-
-
-def _exponential(sums: Floats) -> Floats:
-    # A model that diverged may lose more nats than a float64 has room for the exponential of.
-    return np.exp(np.minimum(_quotient(sums), _MOST_NATS))
-
-
-def _interval(formula: Formula, statistics: Floats) -> Interval:
-    """Of formula(Σ statistics); statistics: (n, k)."""
-    if (statistics == statistics[0]).all():
-        # Nothing to resample; SciPy also refuses a single observation.
-        value = float(formula(statistics.sum(0)))
-        return Interval(value, value)
-
-    from scipy.stats import bootstrap
-
-    def resampled(chosen: NDArray[Any], axis: int) -> Floats:
-        assert axis == -1
-        return formula(statistics[chosen.astype(np.intp)].sum(-2))
-
-    result = bootstrap(
-        (np.arange(len(statistics)),),
-        resampled,
-        n_resamples=_RESAMPLES,
-        batch=max(1, _VALUES_A_ROUND // statistics.size),
-        vectorized=True,
-        confidence_level=_CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(_SEED),
-    )
-    bounds = result.confidence_interval
-    return Interval(float(bounds.low), float(bounds.high))
-
-
 def _compared(mine: Sequence[Any], other: Sequence[Any]) -> tuple[float, Integers]:
     """The share of equal predictions, and which examples have any that differs."""
     equal = total = 0
@@ -276,6 +253,25 @@ def _compared(mine: Sequence[Any], other: Sequence[Any]) -> tuple[float, Integer
 
 def _without(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if name not in names}
+
+
+def _figures(value: Evaluation | PairedDifference) -> dict[str, Figure]:
+    own = Figure(value.value, value.interval)
+    return {value.metric: own, **value.others, LOSS: Figure(value.loss, value.loss_interval)}
+
+
+def _in_words(value: Evaluation | PairedDifference) -> str:
+    sign = "+" if isinstance(value, PairedDifference) else ""
+    own, loss = (f"{each:{sign}.4g}" for each in (value.value, value.loss))
+    return f"{value.split} split, {value.n:,} examples: {value.metric} {own}, loss {loss}"
+
+
+def _as_table(value: Evaluation | PairedDifference) -> str:
+    rows = [
+        (name, *map(showing.rounded, (figure.value, *figure.interval)))
+        for name, figure in value.figures.items()
+    ]
+    return showing.table(repr(value), ("figure", "value", "low", "high"), rows)
 
 
 def _as_json(value: Evaluation | PairedDifference) -> dict[str, Any]:

@@ -10,28 +10,50 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
 from ffmerge_core.tasks.task import Task, given
 
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """A `Task` that compares with the original model on another task's inputs.
+    """A `Task` that compares with the original model on another task's inputs, without labels.
 
-    A model with logits: the share of positions where both put the same class or token first,
-    and as the loss the KL divergence KL(original ‖ model) in nats a position. An encoder
-    without a head: the cosine of both embeddings (the mean over real tokens, if there are
-    tokens), and as the loss one minus it.
+    A model with logits is scored by "top-1 agreement": the share of positions where both put the
+    same class or token first; its loss is KL(original ‖ model) in nats a position. An encoder
+    without a head is scored by "cosine", that of both embeddings (the mean over real tokens, if
+    there are tokens); its loss is one minus it.
+
+    Parameters
+    ----------
+    inner : Task
+        Whose inputs are read.
+    original : nn.Module
+        What a model is compared with.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> near = fm.Fidelity(model.task, model.model)
+    >>> near.metric
+    'top-1 agreement'
+    >>> fm.load("demo:vit-digits", fidelity=True).task.metric == near.metric
+    True
     """
 
     inner: Task
     original: nn.Module
 
     kind = "fidelity"
+
+    def __repr__(self) -> str:
+        return showing.line(self, f"to a {type(self.original).__name__} on {self.data}")
 
     @property
     def data(self) -> str:

@@ -12,50 +12,51 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, batches, endless, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.images import LabelledImages, check_images
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in
 
 BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """images: (n, channels, height, width) float32 in [0, 1]. labels: (n,) int64, from 0."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __post_init__(self) -> None:
-        _check_images(self.images)
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise DataError(
-                f"Labels have shape {tuple(self.labels.shape)} and type {self.labels.dtype}; "
-                f"{len(self.images)} images need {len(self.images)} labels of type torch.int64."
-            )
-        if int(self.labels.min()) < 0:
-            raise DataError(
-                f"A label is {int(self.labels.min())}; labels are class numbers from 0."
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of one image."""
-        return tuple(self.images.shape[1:])
-
-
-@dataclass(frozen=True, eq=False)
 class ImageClassification:
-    """A `Task` (tasks/task.py) for models that take (batch, channels, height, width).
+    """A `Task` for models that take (batch, channels, height, width) and tell classes apart.
 
     The model returns logits (batch, classes), as a tensor or as an object with `.logits`.
-    mean, std: per channel; images are normalised with them before the model sees them.
-    fit: (channels, size) that the model takes, where it is not the images' own.
+
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    classes : tuple of str
+        Their names, in the order of the labels.
+    splits : mapping of str to LabelledImages
+        "train", "validation" and "test", images of one shape.
+    mean, std : tuple of float
+        A channel; images are normalised with them before the model sees them.
+    fit : tuple of int, optional
+        (channels, size) that the model takes, where it is not the images' own.
+
+    Raises
+    ------
+    DataError
+        For splits, labels or normalisation that do not go together.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> import torch
+    >>> images = fm.LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
+    >>> splits = {"train": images, "validation": images, "test": images}
+    >>> task = fm.ImageClassification("noise", ("a", "b", "c"), splits, mean=(0.5,), std=(0.3,))
+    >>> task
+    ImageClassification(noise: 3 classes, 6 + 6 + 6 images of 1×8×8)
     """
 
     data: str
@@ -94,6 +95,12 @@ class ImageClassification:
                 f"The mean is {self.mean} and the standard deviation {self.std}; {channels}-channel"
                 f" images need {channels} of each, and deviations above zero."
             )
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{self.size(split):,}" for split in get_args(Split))
+        shape = "×".join(map(str, self.shape))
+        said = f"{self.data}: {len(self.classes):,} classes, {sizes} images of {shape}"
+        return showing.line(self, said)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -184,7 +191,7 @@ class ImageClassification:
 
         images: in [0, 1], not normalised. Raises `DataError` as `evaluate` does.
         """
-        _check_images(images)
+        check_images(images)
         with eval_mode(model):
             return torch.cat(
                 [self._logits(model, batch).softmax(1) for batch in torch.split(images, BATCH_SIZE)]
@@ -244,20 +251,6 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
             "logits or an object with `.logits`."
         )
     return logits
-
-
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.dtype != torch.float32 or images.numel() == 0:
-        raise DataError(
-            f"Images have shape {tuple(images.shape)} and type {images.dtype}; expected "
-            "(n, channels, height, width) of type torch.float32, with at least one image."
-        )
-    lowest, highest = images.aminmax()  # in one pass, without copies; NaN is in no range
-    if not (lowest >= 0 and highest <= 1):
-        raise DataError(
-            "Some pixels are not finite or lie outside 0 to 1. Scale the images to 0 to 1; the "
-            "task normalises them itself."
-        )
 
 
 def _fit(images: Tensor, channels: int, size: int) -> Tensor:

@@ -20,12 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
 from ffmerge_core.tasks.token_bytes import bytes_by_offset
+from ffmerge_core.tasks.windows import Stream, Window, moving, side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,34 +38,35 @@ if TYPE_CHECKING:
 STACK = "decoder"
 # Windows of the validation split that are scored, evenly spread: choices want an answer soon.
 QUICK_WINDOWS = 256
-# Bounds the memory of the logits: at 50,000 words and float32 they take 0.8 GB.
-_TOKENS_A_BATCH = 4096
 _WINDOWS_A_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Stream:
-    """ids: (n_tokens,) int64. n_bytes: (n_tokens,) float64, of the text that each stands for."""
-
-    ids: Tensor
-    n_bytes: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Tokens [start, stop) of a stream predict [start + 1, stop + 1), the last `n_scored` count."""
-
-    start: int
-    stop: int
-    n_scored: int
 
 
 @dataclass(frozen=True, eq=False)
 class LanguageModeling:
-    """A `Task` (tasks/task.py) for models that take token ids and return `.logits`.
+    """A `Task` for models that take token ids and return `.logits`: perplexity and bits per byte.
 
-    tokenizer: transformers' (a fast one tells where each token's text is). texts: documents
-    by split. context: tokens that the model sees at once.
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    tokenizer : Any
+        transformers'; a fast one tells where each token's text is.
+    texts : mapping of str to sequence of str
+        Documents by split. Of validation 256 windows, evenly spread, are scored.
+    context : int
+        Tokens that the model sees at once.
+
+    Raises
+    ------
+    DataError
+        If a split has no text, or the context is under 4.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> texts = {"train": ["one", "two"], "validation": ["three"], "test": ["four"]}
+    >>> fm.LanguageModeling("numbers", tokenizer=None, texts=texts, context=128)
+    LanguageModeling(numbers: 2 + 1 + 1 documents, context 128)
     """
 
     data: str
@@ -82,6 +86,10 @@ class LanguageModeling:
                 raise DataError(f"The {split} split of {self.data} has no text.")
         if self.context < 4:
             raise DataError(f"A context of {self.context} tokens was found; 4 or more are needed.")
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{len(self.texts[split]):,}" for split in get_args(Split))
+        return showing.line(self, f"{self.data}: {sizes} documents, context {self.context:,}")
 
     @cached_property
     def revision(self) -> str:
@@ -127,7 +135,7 @@ class LanguageModeling:
     def inputs(self, split: Split) -> Iterator[Batch]:
         """The windows that `evaluate` scores."""
         ids = self.stream(split).ids
-        for windows in _batches(self.windows(split)):
+        for windows in side_by_side(self.windows(split)):
             yield self._batch([ids[window.start : window.stop] for window in windows])
 
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
@@ -141,7 +149,7 @@ class LanguageModeling:
         losses: list[float] = []
         predictions: list[NDArray[np.int32]] = []
         with eval_mode(model):
-            for batch in _batches(windows):
+            for batch in side_by_side(windows):
                 for window, row, predicted in self._scored(model, stream.ids, batch):
                     losses.append(float(row[-window.n_scored :].double().sum()))
                     predictions.append(predicted[-window.n_scored :].int().numpy())
@@ -207,13 +215,7 @@ class LanguageModeling:
         last = len(self.stream(split).ids) - 1  # the last token is predicted only
         if last < 1:
             raise DataError(f"The {split} split of {self.data} has one token; 2 are needed.")
-        stride = self.context // 2
-        starts = range(0, max(1, last - (self.context - stride)), stride)
-        windows = []
-        for start in starts:
-            stop = min(start + self.context, last)
-            known = self.context - stride if start else 0  # scored by the window before
-            windows.append(Window(start, stop, stop - start - known))
+        windows = moving(last, self.context)
         if split == "validation" and len(windows) > QUICK_WINDOWS:
             chosen = np.linspace(0, len(windows) - 1, QUICK_WINDOWS).round().astype(int)
             return [windows[index] for index in chosen]
@@ -297,8 +299,3 @@ class LanguageModeling:
             f"{n_tokens:,} tokens of {sum(n_bytes):,.0f} bytes in {len(windows):,} windows of "
             f"{self.context} tokens moved by {self.context // 2}"
         )
-
-
-def _batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
-    longest = max(window.stop - window.start for window in windows)
-    return batches(windows, max(1, _TOKENS_A_BATCH // longest))

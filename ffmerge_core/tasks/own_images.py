@@ -18,7 +18,8 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.archives import Files, open_files
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
+from ffmerge_core.tasks.image_classification import ImageClassification
+from ffmerge_core.tasks.images import LabelledImages
 from ffmerge_core.tasks.own_data import MIN_EXAMPLES
 
 MAX_PIXELS = 80_000_000  # below Pillow's own bound, past which it only warns

@@ -19,13 +19,33 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """A kind of problem with its data.
+    """A kind of problem with its data: what `load` takes as `task`.
 
-    kind: "image-classification", … data: the data's name. metric: "accuracy", …
-    revision: SHA-256 of the data. examples: what they are, in the plural: "images".
+    Three splits that never mix: "train" (calibration and recovery draw from it), "validation"
+    (every choice), "test" (reported results only). Any object with these names will do; without
+    `training` and `loss` a model can be merged and scored, but not recovered. It may say two
+    things more, which `given` reads: unit, what the data came as, in the plural ("documents",
+    where an example is a window of them), and count(split), how many of these.
 
-    It may say two things more, which `given` reads: unit, what the data came as, in the plural
-    ("documents", where an example is a window of them), and count(split), how many of these.
+    Attributes
+    ----------
+    kind : str
+        "image-classification", …
+    data : str
+        The data's name.
+    metric : str
+        "accuracy", …
+    revision : str
+        SHA-256 of the data.
+    examples : str
+        What they are, in the plural: "images".
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> task = fm.load("demo:vit-digits").task
+    >>> task.kind, task.metric, task.examples, task.size("validation")
+    ('image-classification', 'accuracy', 'images', 359)
     """
 
     @property

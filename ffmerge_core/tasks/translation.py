@@ -13,14 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffmerge_core import showing
 from ffmerge_core.errors import DataError
+from ffmerge_core.extras import require
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, endless, eval_mode
-from ffmerge_core.tasks.evaluation import LOSS, Evaluation, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
 
 if TYPE_CHECKING:
-    from ffmerge_core.tasks.evaluation import Floats
+    from ffmerge_core.tasks.measures import Floats
 
     Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
 
@@ -33,11 +36,33 @@ _PAIRS_A_BATCH = 50
 
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """A `Task` (tasks/task.py) for encoder-decoder models of transformers.
+    """A `Task` for encoder-decoder models of transformers: BLEU and chrF by sacrebleu.
 
-    tokenizer: transformers'. pairs: (source, reference) sentences by split. longest: tokens
-    of a sentence; what is beyond is cut. digest: SHA-256 of the data, where that is known
-    without reading all of it.
+    Parameters
+    ----------
+    data : str
+        The name of the data.
+    tokenizer : Any
+        transformers'.
+    pairs : mapping of str to sequence of (str, str)
+        (source, reference) sentences by split. Of validation the first 200 are scored.
+    longest : int, default 192
+        Tokens of a sentence; what is beyond is cut.
+    digest : str, optional
+        SHA-256 of the data, where that is known without reading all of it.
+
+    Raises
+    ------
+    DataError
+        If a split has no pair.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> pairs = [("on 3 May", "le 3 mai"), ("on 4 May", "le 4 mai")]
+    >>> splits = {"train": pairs, "validation": pairs, "test": pairs[:1]}
+    >>> fm.Translation("dates", tokenizer=None, pairs=splits)
+    Translation(dates: 2 + 2 + 1 sentence pairs)
     """
 
     data: str
@@ -55,6 +80,10 @@ class Translation:
         for split in get_args(Split):
             if not self.pairs.get(split):
                 raise DataError(f"The {split} split of {self.data} has no sentence pair.")
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{len(self.pairs[split]):,}" for split in get_args(Split))
+        return showing.line(self, f"{self.data}: {sizes} sentence pairs")
 
     @cached_property
     def revision(self) -> str:
@@ -109,6 +138,7 @@ class Translation:
         Raises `DataError` if the model cannot run on these sentences or returns logits that
         are not finite.
         """
+        require("sacrebleu", "Scoring translations")
         pairs = self.scored(split)
         said = self.translate(model, [source for source, _ in pairs], report)
         losses: list[float] = []

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 import ffmerge_core as fm
-from ffmerge_core.cli.baselines import Wanted
 from ffmerge_core.compression import running
-from ffmerge_core.plan import MergePlan, Recipe, Recovery, plan_from_dict
-from ffmerge_core.plan.kinds import KINDS
-from ffmerge_core.reporting.baseline_runs import CONTROL
+from ffmerge_core.plan import METHODS, MergePlan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import Call
 from tests.conftest import determined, transformers_vit
@@ -27,10 +24,6 @@ def written(folder: Path, **changes: Any) -> Path:
     file = folder / "merge.json"
     file.write_text(json.dumps(Recipe(DEMO, PLAN, tokens=500, **changes).to_dict()))
     return file
-
-
-def test_kinds_are_those_of_the_package() -> None:
-    assert tuple(Wanted) == (*KINDS, CONTROL)
 
 
 def test_a_recipe_s_baselines_are_runs_like_it(
@@ -92,7 +85,7 @@ def test_a_number_of_parameters_is_a_budget_and_what_cannot_meet_it_is_said(
     done = ffmerge("baselines", source, "--parameters", budget, "--data", "digits", "--json")
     found = json.loads(done.stdout)
     assert [each["kind"] for each in found["baselines"]] == ["layer drop"]
-    assert set(found["left_out"]) == set(KINDS) - {"permute", "layer drop"}
+    assert set(found["left_out"]) == set(METHODS) - {"permute", "layer drop"}
     assert "SVD is left out: it leaves" in done.stderr
     (run,) = store.list(str(source))
     plan = plan_from_dict(run.recipe["plan"])

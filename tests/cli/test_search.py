@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 import ffmerge_core as fm
-from ffmerge_core.cli.search import Anchors, Searched
-from ffmerge_core.compression import search
 from ffmerge_core.plan import Recipe, plan_from_dict
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import Call
 
 DEMO = "demo:vit-digits"
 ASKED = ("search", DEMO, "--remove", 10, "--tokens", 500, "--seed", 2)
-
-
-def test_methods_are_those_of_the_package() -> None:
-    single, dropped = get_args(search.Searched)
-    assert tuple(Searched) == (*get_args(single), *get_args(dropped)) == search.METHODS
-    assert tuple(Anchors) == search.ANCHORS
 
 
 def test_json_is_the_package_s_table(ffmerge: Call, store: RunStore) -> None:

@@ -7,17 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 import ffmerge_core as fm
 from ffmerge_core import demos
-from ffmerge_core.analysis import features
-from ffmerge_core.cli import options
 from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import RunStore
-from ffmerge_core.storage import checkpoint
 from tests.cli.conftest import ROOT, Call
 from tests.conftest import determined
 
@@ -40,12 +36,6 @@ def recipe_file(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
-
-
-def test_choices_are_those_of_the_package() -> None:
-    assert get_args(options.Of) == get_args(features.Of)
-    assert get_args(options.Measure) == get_args(features.Metric)
-    assert get_args(options.Layout) == get_args(checkpoint.Layout)
 
 
 def test_help_and_the_cards_come_without_torch() -> None:

@@ -10,6 +10,7 @@ from ffmerge_core.compression.budget import candidates, unmet
 from ffmerge_core.compression.reducing import parameters_left
 from ffmerge_core.errors import Cancelled, PlanError
 from ffmerge_core.plan import (
+    METHODS,
     NOTHING_MERGED,
     DropFF,
     DropLayers,
@@ -17,8 +18,8 @@ from ffmerge_core.plan import (
     MergePlan,
     Narrow,
     plan_in_words,
+    rivals,
 )
-from ffmerge_core.plan.kinds import KINDS, kinds_for
 from tests.conftest import noise_task, timm_vit
 from tests.models.tiny import marian
 
@@ -40,7 +41,7 @@ def test_every_other_kind_is_there_and_nearest_to_what_the_merge_leaves(
     model: fm.LoadedModel, left: int
 ) -> None:
     found = candidates(model, PLAN)
-    assert tuple(found) == KINDS[1:]
+    assert tuple(found) == tuple(METHODS)[1:]
     for method in ("vanilla", "copy", "random"):
         assert found[method] == (MergePlan(PLAN.groups, method),)
     assert found["FF drop"] == tuple(
@@ -92,7 +93,7 @@ def test_the_test_split_is_never_read(
 
 def test_a_number_has_merges_of_adjacent_layers_too(model: fm.LoadedModel, left: int) -> None:
     found = candidates(model, left)
-    assert tuple(found) == kinds_for(left) == KINDS[1:]
+    assert tuple(found) == rivals(left) == tuple(METHODS)[1:]
     for method in ("vanilla", "copy", "random"):
         groups = [tuple(f"encoder.{at + i}" for i in range(3)) for at in range(4)]
         assert found[method] == tuple(MergePlan((group,), method) for group in groups)
@@ -100,7 +101,7 @@ def test_a_number_has_merges_of_adjacent_layers_too(model: fm.LoadedModel, left:
 
 def test_a_reduction_is_a_budget_as_well(model: fm.LoadedModel) -> None:
     dropped = DropFF(("encoder.0", "encoder.4"))
-    assert kinds_for(dropped) == ("vanilla", "copy", "random", "layer drop", "SVD", "narrow")
+    assert rivals(dropped) == ("vanilla", "copy", "random", "layer drop", "SVD", "narrow")
     found = candidates(model, dropped, ["vanilla"])
     assert {parameters_left(model, plan) for plan in found["vanilla"]} == {
         parameters_left(model, dropped)
@@ -118,7 +119,7 @@ def test_what_is_counted_is_what_is_left(model: fm.LoadedModel) -> None:
 def test_a_smaller_budget_never_takes_less(model: fm.LoadedModel) -> None:
     budgets = range(model.n_parameters - 1, model.n_parameters - 30_000, -3_000)
     found = [candidates(model, budget) for budget in budgets]
-    for kind in KINDS[1:]:
+    for kind in tuple(METHODS)[1:]:
         counts = [[parameters_left(model, plan) for plan in each.get(kind, ())] for each in found]
         # A kind that cannot go so low is left out, and stays out.
         assert all(not later or max(later) <= min(one) for one, later in pairwise(counts))
@@ -130,7 +131,7 @@ def test_a_kind_that_cannot_go_so_low_is_left_out_and_named(model: fm.LoadedMode
     budget = model.n_parameters - every - 1
     assert set(fm.baselines(model, budget)) == {"layer drop"}
     said = unmet(model, budget)
-    assert set(said) == set(kinds_for(budget)) - {"layer drop"}
+    assert set(said) == set(rivals(budget)) - {"layer drop"}
     assert said["FF drop"] == (
         f"FF drop is left out: it leaves {budget + 1:,} parameters at the least, and {budget:,} "
         "were asked for."
@@ -164,7 +165,7 @@ def test_gated_sublayers_are_factored_but_not_narrowed() -> None:
 
     model = fm.load(timm_vit(mlp_layer=SwiGLU))
     budget = model.n_parameters - 9_000
-    assert set(candidates(model, budget)) == set(kinds_for(budget)) - {"narrow"}
+    assert set(candidates(model, budget)) == set(rivals(budget)) - {"narrow"}
     assert unmet(model, budget) == {
         "narrow": "Narrow is left out: it needs FF sublayers without a gate or an inner norm."
     }

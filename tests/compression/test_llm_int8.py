@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import ffmerge_core as fm
+from ffmerge_core import extras
 from ffmerge_core.errors import PlanError, SourceError
-from ffmerge_core.models import int8
 from ffmerge_core.models.structure import fingerprint
 from tests.compression.test_quantization import matrices, opened, planned
 from tests.models.tiny import MODELS, logits
@@ -74,8 +74,8 @@ def test_without_bitsandbytes_it_says_what_to_install(
 ) -> None:
     merged = planned(test_checkpoint.original("ViT", tmp_path), "merge")
     folder = fm.save(fm.quantize(merged, "llm.int8"), tmp_path / "small").folder
-    monkeypatch.setattr(int8, "find_spec", lambda name: None)
-    with pytest.raises(PlanError, match=r"pip install bitsandbytes\. Or take int8"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(PlanError, match=r"bitsandbytes.* pip install \"ffmerge\[llm-int8\]"):
         fm.quantize(model, "llm.int8")
-    with pytest.raises(SourceError, match="pip install bitsandbytes"):
+    with pytest.raises(SourceError, match=r"pip install \"ffmerge\[llm-int8\]"):
         fm.load(folder)

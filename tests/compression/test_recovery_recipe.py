@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import ffmerge_core as fm
+from ffmerge_core import extras
 from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, Interrupted, PlanError
-from ffmerge_core.models import int8
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.plan import Curve, Recovery
 from ffmerge_core.progress import Report
@@ -102,8 +102,8 @@ def test_what_the_rounding_needs_is_asked_for_before_the_recovery(
     def listen(step: int, total: int, message: str, values: object = None) -> None:
         assert not message.startswith("Recovering")
 
-    monkeypatch.setattr(int8, "find_spec", lambda name: None)
-    with pytest.raises(PlanError, match="pip install bitsandbytes"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(PlanError, match=r"pip install \"ffmerge\[llm-int8\]"):
         fm.run(replace(recipe(model), quantize="llm.int8"), listen, model=model)
 
 

@@ -106,13 +106,13 @@ def test_the_history_s_recipe_gives_the_history_s_figures(store: RunStore) -> No
         if message == "Recovering: step 5 of 20":
             raise Cancelled("Cancelled.")
 
-    id, first = recoveries.carry_out(store, asked, run, press)
+    id, first = recoveries.record_recovery(store, asked, run, press)
     stored = store.get(id)
     recipe = fm.Recipe.from_dict(stored.recipe)
     assert recipe == first.recipe != asked
     assert recipe.recovery == Recovery(20, batch_size=8, until=5)
     assert recoveries.recovery_in_words(recipe.recovery).startswith("5 of 20 steps, ")
-    second_id, second = recoveries.carry_out(store, recipe, run)
+    second_id, second = recoveries.record_recovery(store, recipe, run)
     assert store.get(second_id).recipe == stored.recipe
     assert determined(store.get(second_id).result) == determined(stored.result)
     assert fingerprint(second.merged.model) == fingerprint(first.merged.model)

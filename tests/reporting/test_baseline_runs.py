@@ -16,7 +16,7 @@ from ffmerge_core.compression.running import fixed
 from ffmerge_core.errors import Cancelled, Interrupted, PlanError
 from ffmerge_core.plan import NOTHING_MERGED, DropFF, MergePlan, Recipe, Recovery
 from ffmerge_core.progress import silent
-from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, carry_out, recipes
+from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, recipes, record_baselines
 from ffmerge_core.reporting.recoveries import folder_of
 from ffmerge_core.reporting.runs import RunStore
 from tests.conftest import noise_task, timm_vit
@@ -59,7 +59,7 @@ def test_all_is_as_in_the_recipe_but_the_plan(model: fm.LoadedModel) -> None:
 def test_each_is_a_run_with_the_numbers_of_its_recipe(
     model: fm.LoadedModel, store: RunStore
 ) -> None:
-    done = list(carry_out(store, recipes(PLANS, like(model, **TUNED)), running(model)))
+    done = list(record_baselines(store, recipes(PLANS, like(model, **TUNED)), running(model)))
     assert [each.kind for each in done] == ["copy", "FF drop", CONTROL]
     assert [run.id for run in reversed(store.list())] == [each.run.id for each in done if each.run]
     for each in done:
@@ -77,14 +77,14 @@ def test_each_is_a_run_with_the_numbers_of_its_recipe(
 
 def test_what_is_there_is_not_made_again(model: fm.LoadedModel, store: RunStore) -> None:
     wanted = recipes(PLANS, like(model))
-    first = list(carry_out(store, wanted, running(model)))
-    again = list(carry_out(store, wanted, running(model)))
+    first = list(record_baselines(store, wanted, running(model)))
+    again = list(record_baselines(store, wanted, running(model)))
     assert again == [Carried(each.kind, each.run, again=True) for each in first]
     older = {kind: replace(recipe, python="3.0.0") for kind, recipe in wanted.items()}
-    assert list(carry_out(store, older, running(model))) == again, "the data are the same"
+    assert list(record_baselines(store, older, running(model))) == again, "the data are the same"
     assert len(store.list()) == 2
     store.delete([store.list()[0].id])
-    assert [each.again for each in carry_out(store, wanted, running(model))] == [True, False]
+    assert [each.again for each in record_baselines(store, wanted, running(model))] == [True, False]
 
 
 def test_one_that_fails_is_told_and_does_not_stop_the_others(
@@ -95,7 +95,7 @@ def test_one_that_fails_is_told_and_does_not_stop_the_others(
             raise PlanError("This cannot be.")
         return fm.run(recipe, report, model=model)
 
-    copied, dropped = carry_out(store, recipes(PLANS, like(model)), failing)
+    copied, dropped = record_baselines(store, recipes(PLANS, like(model)), failing)
     assert copied == Carried("copy", None, "This cannot be.")
     assert dropped.run is not None
     assert [run.status for run in store.list()] == ["done", "failed"]
@@ -124,7 +124,7 @@ def test_a_recovery_that_is_ended_is_no_baseline_and_is_gone_on_with(
 
     monkeypatch.setattr(training.Training, "_train", noting)
     with pytest.raises(raised):
-        list(carry_out(store, wanted, running(model), report))
+        list(record_baselines(store, wanted, running(model), report))
     status = {Cancelled: "cancelled", Interrupted: "running"}[raised]
     assert [run.status for run in store.list()] == [status, "done"]
     known = underway(folder_of(store, wanted["FF drop"]))
@@ -133,7 +133,7 @@ def test_a_recovery_that_is_ended_is_no_baseline_and_is_gone_on_with(
     if raised is Interrupted:
         store.cancel(store.list()[0].id)  # as the next server does
     steps.clear()
-    copied, dropped = carry_out(store, wanted, running(model), silent)
+    copied, dropped = record_baselines(store, wanted, running(model), silent)
     assert (copied.again, dropped.again) == (True, False)
     assert steps[0] == 4, "the rest alone"
     assert dropped.run is not None

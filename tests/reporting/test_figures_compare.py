@@ -4,9 +4,9 @@ import random
 import numpy as np
 import pytest
 
-from ffmerge_core.plan.kinds import KINDS
+from ffmerge_core.plan import METHODS
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
-from ffmerge_core.reporting.figures.compare import LOOKS
+from ffmerge_core.reporting.figures.compare import ORIGINAL, mark_of
 from ffmerge_core.tasks.metrics import metric
 
 ACCURACY, LOSS = metric("accuracy"), metric("loss")
@@ -142,9 +142,13 @@ VISION = {
 }
 
 
+def every_mark():
+    return [mark_of(name) for name in (ORIGINAL, *METHODS)]
+
+
 @pytest.mark.parametrize("vision", VISION)
 def test_every_method_has_a_symbol_and_a_colour_that_all_eyes_tell_apart(vision):
-    looks = [*LOOKS.values()]
+    looks = every_mark()
     assert len({symbol for _, symbol in looks}) == len(looks)
     seen = [lab(np.array(VISION[vision]) @ linear(colour)) for colour, _ in looks]
     # About 2 is the least that can be seen side by side.
@@ -156,13 +160,9 @@ def test_every_method_has_a_symbol_and_a_colour_that_all_eyes_tell_apart(vision)
 def test_every_colour_is_seen_on_a_light_and_a_dark_page(page):
     weights = [0.2126, 0.7152, 0.0722]
     ground = float(linear(page) @ weights)
-    for colour, _ in LOOKS.values():
+    for colour, _ in every_mark():
         low, high = sorted((ground, float(linear(colour) @ weights)))
         assert (high + 0.05) / (low + 0.05) > 2.2
-
-
-def test_every_kind_of_plan_has_a_look():
-    assert {"original", *KINDS} == set(LOOKS)
 
 
 def test_recovered_runs_are_filled_rounded_ones_dotted_and_the_legend_says_so():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ffmerge_core.errors import DataError
+from ffmerge_core.palette import PALETTE
 from ffmerge_core.reporting.figures import (
     alignment_bars,
     anatomy_bar,
@@ -13,7 +14,7 @@ from ffmerge_core.reporting.figures import (
     to_html,
 )
 from ffmerge_core.reporting.figures.matching import shrink
-from ffmerge_core.reporting.figures.style import PALETTE, text_on
+from ffmerge_core.reporting.figures.style import text_on
 
 NAMES = ("encoder.3", "encoder.4")
 PARTS = [("FF sublayers", 660), ("attention", 330), ("head", 10)]

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from ffmerge_core.palette import VERMILLION
 from ffmerge_core.plan import CurvePoint
 from ffmerge_core.reporting.figures import recovery_chart
-from ffmerge_core.reporting.figures.style import VERMILLION
 from ffmerge_core.tasks.metrics import metric
 
 ACCURACY, PERPLEXITY = metric("accuracy"), metric("perplexity")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ffmerge_core.analysis.clustering import cluster
+from ffmerge_core.palette import NEUTRAL, VERMILLION
 from ffmerge_core.reporting.figures import (
     Damage,
     WindowPoint,
@@ -12,7 +13,7 @@ from ffmerge_core.reporting.figures import (
     dendrogram,
     window_chart,
 )
-from ffmerge_core.reporting.figures.style import NEUTRAL, VERMILLION, colour_of
+from ffmerge_core.reporting.figures.style import colour_of
 from ffmerge_core.tasks.metrics import metric
 
 ACCURACY, LOSS = metric("accuracy"), metric("loss")

@@ -31,11 +31,11 @@ def test_a_run_that_ends_well_holds_what_the_recipe_gave(
 ) -> None:
     states = []
 
-    def carry_out(wanted: fm.Recipe, report: Report) -> fm.RunResult:
+    def work(wanted: fm.Recipe, report: Report) -> fm.RunResult:
         states.extend(run.status for run in history.list())
         return fm.run(wanted, report, model=model)
 
-    id, result = record(history, recipe, "A name", carry_out)
+    id, result = record(history, recipe, "A name", work)
     (run,) = history.list()
     assert states == ["running"]
     assert (run.id, run.name, run.status, run.source) == (id, "A name", "done", model.source)
@@ -60,11 +60,11 @@ def test_a_run_that_ends_well_holds_what_the_recipe_gave(
 def test_a_run_that_does_not_says_so_and_passes_the_error_on(
     history: RunStore, recipe: fm.Recipe, error: BaseException, status: str, said: str | None
 ) -> None:
-    def carry_out(wanted: fm.Recipe, report: Report) -> fm.RunResult:
+    def work(wanted: fm.Recipe, report: Report) -> fm.RunResult:
         raise error
 
     with pytest.raises(type(error)) as caught:
-        record(history, recipe, "A name", carry_out)
+        record(history, recipe, "A name", work)
     assert caught.value is error
     (run,) = history.list()
     assert (run.status, run.error, run.result) == (status, said, None)

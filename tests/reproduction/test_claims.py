@@ -7,7 +7,7 @@ import pytest
 
 from ffmerge_core.reproduction.claims import Verdict, verdicts
 from ffmerge_core.reproduction.results import Found, Trial
-from ffmerge_core.tasks.evaluation import LOSS, Measure
+from ffmerge_core.tasks.measures import LOSS, Measure
 
 N = 200
 NOISE = np.random.default_rng(0).normal(size=N)

@@ -7,9 +7,9 @@ import pytest
 from ffmerge_core import demos
 from ffmerge_core.plan import DropLayers, MergePlan, Recipe
 from ffmerge_core.reproduction.experiments import (
-    METHODS,
     RECOVERIES,
     SHARES,
+    TRIED,
     Experiment,
     by_choice,
     by_method,
@@ -23,7 +23,7 @@ from ffmerge_core.reproduction.experiments import (
 BEST = MergePlan((("encoder.4", "encoder.5", "encoder.6"),))
 PLANS = {
     method: DropLayers(("encoder.1",)) if method == "layer drop" else replace(BEST, method=method)
-    for method in METHODS
+    for method in TRIED
 }
 OTHERS = [
     ("encoder 0–2", MergePlan((("encoder.0", "encoder.1", "encoder.2"),))),
@@ -68,7 +68,7 @@ def test_recipes_can_be_stored() -> None:
 
 def test_three_seeds_at_a_third_and_one_elsewhere() -> None:
     tuned = [each for each in everything() if each.part == "main" and each.tuned]
-    for method in METHODS:
+    for method in TRIED:
         for share, seeds in (("third", [0, 1, 2]), ("half", [0]), ("all-but-one", [0])):
             mine = [e for e in tuned if (e.method, e.share) == (method, share)]
             assert [each.recipe.seed for each in mine] == seeds
@@ -79,7 +79,7 @@ def test_what_draws_nothing_is_tried_once() -> None:
         each for each in everything()
         if (each.part, each.share, each.tuned) == ("main", "third", False)
     ]  # fmt: skip
-    seeds = {m: [e.recipe.seed for e in plain if e.method == m] for m in METHODS}
+    seeds = {m: [e.recipe.seed for e in plain if e.method == m] for m in TRIED}
     assert seeds == {"permute": [0, 1, 2], "vanilla": [0], "copy": [0], "layer drop": [0]}
 
 

@@ -15,7 +15,7 @@ from torch import nn
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, PlanError, SourceError
 from ffmerge_core.models.structure import fingerprint, weights_by_role
-from ffmerge_core.storage.checkpoint import Layout
+from ffmerge_core.storage.layouts import LAYOUTS
 from tests.conftest import transformers_vit
 from tests.models.tiny import (
     TIMM_ARGUMENTS,
@@ -36,7 +36,6 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "OPT": opt,
     "Marian": marian,
 }
-LAYOUTS: tuple[Layout, ...] = ("compact", "portable")
 
 
 def original(name: str, tmp_path: Path) -> fm.LoadedModel:

@@ -9,8 +9,8 @@ from safetensors.torch import load, save_file
 
 import ffmerge_core as fm
 from ffmerge_core.errors import Cancelled, SourceError, StorageError
-from ffmerge_core.storage.checkpoint import Layout
-from tests.storage.test_checkpoint import LAYOUTS, edit, merge, original
+from ffmerge_core.storage.layouts import LAYOUTS
+from tests.storage.test_checkpoint import edit, merge, original
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def small(tmp_path: Path) -> fm.LoadedModel:
     ids=str,
 )
 def test_an_edited_record_is_a_sentence(
-    layout: Layout, changes: dict[str, object], sentence: str, small: fm.LoadedModel, tmp_path: Path
+    layout: str, changes: dict[str, object], sentence: str, small: fm.LoadedModel, tmp_path: Path
 ) -> None:
     folder = fm.save(small, tmp_path / "saved", layout).folder
     edit(folder / "ffmerge.json", **changes)
@@ -59,9 +59,7 @@ def test_a_record_that_is_none_is_a_sentence(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_damaged_weights_are_a_sentence(
-    layout: Layout, small: fm.LoadedModel, tmp_path: Path
-) -> None:
+def test_damaged_weights_are_a_sentence(layout: str, small: fm.LoadedModel, tmp_path: Path) -> None:
     folder = fm.save(small, tmp_path / "saved", layout).folder
     [path] = folder.glob("*.safetensors")
     whole = path.read_bytes()
@@ -139,7 +137,7 @@ def test_cancel_leaves_the_old_folder(step: int, small: fm.LoadedModel, tmp_path
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("room", [100, 3000, 40_000])
 def test_a_disk_without_room_leaves_the_old_folder(
-    layout: Layout, room: int, small: fm.LoadedModel, tmp_path: Path
+    layout: str, room: int, small: fm.LoadedModel, tmp_path: Path
 ) -> None:
     target = fm.save(small, tmp_path / "target", layout).folder
     before = {path.name: path.read_bytes() for path in target.iterdir()}

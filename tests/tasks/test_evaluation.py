@@ -9,7 +9,8 @@ import pytest
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.evaluation import Evaluation, Interval, Measure
+from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.measures import Interval, Measure
 
 
 def scored(

@@ -11,7 +11,8 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
+from ffmerge_core.tasks.image_classification import ImageClassification
+from ffmerge_core.tasks.images import LabelledImages
 
 CLASSES = ("low", "middle", "high")
 

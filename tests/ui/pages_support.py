@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
+from ffmerge_core.plan import stack_of
 from pages._ui.compare.table import table_key
 from pages._ui.similarity.picking import draft_key
 from pages._ui.state.shared import (
@@ -13,7 +14,6 @@ from pages._ui.state.shared import (
     job_registry,
     run_store,
 )
-from pages._ui.state.workspace_state import stack_of
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo:vit-digits"
@@ -69,7 +69,7 @@ def add_group(tab: AppTest, *names: str) -> None:
 
 def pick(tab: AppTest, *names: str) -> None:
     """Make `names` the draft of their stack, which must be the one that is shown."""
-    tab.multiselect(key=draft_key(stack_of(names))).set_value(list(names)).run()
+    tab.multiselect(key=draft_key(stack_of(names[0]))).set_value(list(names)).run()
 
 
 def with_run(*groups: tuple[str, ...]) -> AppTest:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 import ffmerge_core as fm
 from ffmerge_core.errors import SourceError
 from ffmerge_core.plan import DropFF, DropLayers, MergePlan, Plan, Recipe
-from pages._ui.merge.export import why_not_portable
+from ffmerge_core.storage.layouts import why_not_portable
 from pages._ui.pieces import widgets
 from pages._ui.state.shared import run_store
 from tests.ui.pages_support import (
@@ -105,7 +105,7 @@ def test_the_page_refuses_what_the_package_refuses(
         refused = "in memory" not in str(error)  # that is of a timm model without its arguments
     else:
         refused = False
-    assert refused == (why_not_portable(recipe) is not None)
+    assert refused == (why_not_portable(recipe.plan, recipe.quantize) is not None)
 
 
 @pytest.mark.parametrize("merged", [False, True])

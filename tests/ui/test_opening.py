@@ -222,8 +222,8 @@ def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
         (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "no merge of groups"),
         (recipe(source="demo:nothing"), "There is no demo"),
         (recipe(plan={"groups": [["encoder.1", "encoder.2"]]}), "encoder.1 is not an FF sublayer"),
-        (recipe(revision="0" * 64), "The weights of this recipe are others"),
-        (recipe(data_revision="0" * 64), "The data of this recipe are others"),
+        (recipe(revision="0" * 64), "demo:gpt2-code holds other weights now"),
+        (recipe(data_revision="0" * 64), "says something else now (revision"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_a_sentence_and_changes_nothing(

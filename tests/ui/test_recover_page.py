@@ -171,7 +171,7 @@ import os, signal, sys
 from pathlib import Path
 import ffmerge_core as fm
 from ffmerge_core.plan import Recipe
-from ffmerge_core.reporting.recoveries import carry_out
+from ffmerge_core.reporting.recoveries import record_recovery
 from ffmerge_core.reporting.runs import RunStore
 import json
 
@@ -181,7 +181,7 @@ def report(step, total, message, values=None):
     if "step 3 of" in message and values and "training loss" in values:
         os.kill(os.getpid(), signal.SIGKILL)
 
-carry_out(
+record_recovery(
     RunStore(Path(sys.argv[2])),
     recipe,
     lambda recipe, report, folder: fm.run(recipe, report, folder=folder),

@@ -1,24 +1,13 @@
-"""Number formats and guarding."""
+"""Scores and durations in words, and guarding."""
 
 from __future__ import annotations
 
 import logging
-import math
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages._ui.pieces.widgets import count, duration, megabytes, percent, score_text, with_interval
-
-
-def test_formats() -> None:
-    assert count(604_810) == "604,810"
-    assert megabytes(2_419_240) == "2.42 MB"
-    assert percent(0.9731) == "97.3%"
-    assert percent(math.nan) == "unknown"
-    assert with_interval(0.9731, (0.961, 0.982)) == "97.3% (96.1% to 98.2%)"
-    loss = with_interval(0.1375, (0.1, 0.2), lambda value: f"{value:.3f}")
-    assert loss == "0.138 (0.100 to 0.200)"
+from pages._ui.pieces.widgets import duration, score_text
 
 
 def test_a_score_is_written_with_all_its_figures_each_in_its_own_way() -> None:

@@ -13,7 +13,7 @@ import pytest
 from ffmerge_core.errors import PlanError
 from pages._ui.state import workspace as workspace_module
 from pages._ui.state.workspace import Workspace, WorkspaceStore
-from pages._ui.state.workspace_state import HISTORY, Picked, State
+from pages._ui.state.workspace_state import HISTORY, Picked, Settings, State
 from tests.ui.workspaces import DEMO, EARLY, ELSEWHERE, LATE, SUBLAYERS
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -184,6 +184,26 @@ def test_a_damaged_file_starts_a_new_workspace_with_a_word_in_the_log(
 def test_a_good_file_is_read(tmp_path: Path) -> None:
     (tmp_path / f"{ID}.json").write_text(json.dumps(GOOD))
     assert WorkspaceStore(tmp_path).find(ID).groups == (EARLY,)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "also", "quantize"),
+    [
+        (("plan_seed",), {}, ""),
+        (("plan_seed", "quantize"), {"int8": True}, "int8"),
+        (("plan_seed", "quantize"), {"int8": False}, ""),
+        (("plan_seed", "quantize"), {}, ""),
+    ],
+)
+def test_a_file_of_an_earlier_version_is_read(
+    tmp_path: Path, lacking: tuple[str, ...], also: dict[str, bool], quantize: str
+) -> None:
+    settings = {**GOOD["settings"], "seed": 7, **also}
+    settings = {name: value for name, value in settings.items() if name not in lacking}
+    (tmp_path / f"{ID}.json").write_text(json.dumps({**GOOD, "settings": settings}))
+    workspace = WorkspaceStore(tmp_path).find(ID)
+    assert workspace.groups == (EARLY,)
+    assert workspace.settings == Settings(seed=7, plan_seed=0, quantize=quantize)
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_tab_working(

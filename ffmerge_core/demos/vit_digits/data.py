@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.image_classification import ImageClassification, LabelledImages
+from ffmerge_core.tasks.image_classification import ImageClassification
+from ffmerge_core.tasks.images import LabelledImages
 
 SIDE = 8
 N_TEST = 540

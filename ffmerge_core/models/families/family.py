@@ -29,19 +29,43 @@ def _no_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
 class Family(Kind):
     """One family of models: all that the rest of the package asks of it.
 
-    name: as errors and cards write it, such as "transformers GPT-2". source: its paper.
-    kind: what its models are for, a name in `TASKS`.
-    classes: (root package, class name) pairs that belong to it.
-    attention: what its attention modules are called inside a block.
-    embeddings, head: path prefixes of those parts; a tied head counts as embeddings.
-    depths: stack → what its configuration calls the number of blocks.
-    find: the FF sublayers in the order in which the model runs them.
-    example: a small batch of noise that the model accepts, for the proof; images are its
-        first argument.
-    longest: tokens that the model sees at once, or what its configuration calls that number.
-    n_classes: classes that a model's head tells apart; None of one without a head.
-    class_names: what these are called, by the model and the files that go with its weights
-        (`LoadedModel.settings`); None where neither says it.
+    Attributes
+    ----------
+    name : str
+        As errors and cards write it, such as "transformers GPT-2".
+    source : str
+        Its paper.
+    kind : str
+        What its models are for: the name of a kind of task, such as "language-modeling".
+    classes : tuple of (str, str)
+        (root package, class name) pairs that belong to it.
+    attention : tuple of str
+        What its attention modules are called inside a block.
+    embeddings, head : tuple of str
+        Path prefixes of those parts; a tied head counts as embeddings.
+    depths : mapping of str to str
+        By stack, what its configuration calls the number of blocks.
+    find : callable
+        A model → its FF sublayers, in the order in which the model runs them.
+    example : callable
+        A model → a small batch of noise that it accepts, for the proof; images are its first
+        argument.
+    longest : int or str
+        Tokens that the model sees at once, or what its configuration calls that number.
+    n_classes : callable
+        A model → the classes that its head tells apart; None of one without a head.
+    class_names : callable
+        (model, settings) → what these are called, by the model and the files that go with its
+        weights (`LoadedModel.settings`); None where neither says it.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> model.family.name, model.family.kind
+    ('timm ViT', 'image-classification')
+    >>> model.family.find(model.model) == model.sublayers
+    True
     """
 
     kind: str

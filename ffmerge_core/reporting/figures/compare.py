@@ -10,34 +10,12 @@ from textwrap import wrap
 
 import plotly.graph_objects as go
 
-from ffmerge_core.reporting.figures.style import (
-    BLUE,
-    BROWN,
-    GREEN,
-    NEUTRAL,
-    OLIVE,
-    ORANGE,
-    PURPLE,
-    SKY_BLUE,
-    VERMILLION,
-    VIOLET,
-    lay_out,
-)
+from ffmerge_core.palette import NEUTRAL, VERMILLION
+from ffmerge_core.plan.methods import METHODS, UNMARKED, Mark
+from ffmerge_core.reporting.figures.style import lay_out
 from ffmerge_core.tasks.metrics import Metric
 
-# In the order of the legend.
-LOOKS = {
-    "original": (VERMILLION, "star"),
-    "permute": (BLUE, "circle"),
-    "vanilla": (ORANGE, "square"),
-    "copy": (GREEN, "diamond"),
-    "random": (PURPLE, "x"),
-    "layer drop": (SKY_BLUE, "triangle-down"),
-    "FF drop": (VIOLET, "triangle-up"),
-    "SVD": (OLIVE, "pentagon"),
-    "narrow": (BROWN, "hourglass"),
-}
-OTHER_LOOK = (NEUTRAL, "cross")
+ORIGINAL = "original"
 EDGE = {"color": "rgba(255, 255, 255, 0.7)", "width": 1}
 HOVER_WIDTH = 60
 # Of the parameter axis: nearer than APART, markers would cover each other; a crowd takes WIDEST.
@@ -69,14 +47,21 @@ class RunPoint:
     @property
     def look(self) -> tuple[str, str]:
         """Colour and symbol: open while nothing was tuned, with a dot where weights are rounded."""
-        colour, symbol = LOOKS.get(self.kind, OTHER_LOOK)
+        colour, symbol = mark_of(self.kind)
         tuned, rounded = "" if self.recovered else "-open", "-dot" if self.quantized else ""
         return colour, symbol + tuned + rounded
 
     @property
     def kind(self) -> str:
         """What the legend calls it."""
-        return "original" if self.is_original else self.method
+        return ORIGINAL if self.is_original else self.method
+
+
+def mark_of(method: str) -> Mark:
+    """How a method, or the original, is drawn on every chart."""
+    if method == ORIGINAL:
+        return Mark(VERMILLION, "star")
+    return METHODS[method].mark if method in METHODS else UNMARKED
 
 
 def pareto_front(points: Sequence[RunPoint], metric: Metric) -> list[RunPoint]:
@@ -101,7 +86,7 @@ def compare_chart(points: Sequence[RunPoint], metric: Metric) -> go.Figure:
     if len(front) > 1:
         _draw_front(figure, front)
     hover, places = _hover_texts(points, metric), _places(points)
-    kinds = dict.fromkeys((*LOOKS, *(point.kind for point in points)))
+    kinds = dict.fromkeys((ORIGINAL, *METHODS, *(point.kind for point in points)))
     for kind in kinds:
         mine = [point for point in points if point.kind == kind]
         # The filled ones first: the legend shows the first of a kind.
@@ -177,7 +162,7 @@ def _draw_points(
         marker={
             "color": colour,
             "symbol": symbol,
-            "size": 16 if name == "original" else 12,
+            "size": 16 if name == ORIGINAL else 12,
             # A light edge keeps filled neighbours apart.
             "line": {"color": colour, "width": 2} if "-open" in symbol else EDGE,
         },

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.reporting.figures.style import BLUE, NEUTRAL, lay_out
+from ffmerge_core.palette import BLUE, NEUTRAL
+from ffmerge_core.reporting.figures.style import lay_out
 
 MOST_PIXELS = 256
 

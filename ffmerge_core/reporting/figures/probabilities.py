@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ffmerge_core.reporting.figures.style import BLUE, NEUTRAL, lay_out
+from ffmerge_core.palette import BLUE, NEUTRAL
+from ffmerge_core.reporting.figures.style import lay_out
 
 
 def probability_bars(

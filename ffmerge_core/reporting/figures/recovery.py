@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ffmerge_core.palette import BLUE, GREEN, NEUTRAL, ORANGE, VERMILLION
 from ffmerge_core.plan import CurvePoint
 from ffmerge_core.reporting.figures.compare import EDGE
-from ffmerge_core.reporting.figures.style import BLUE, GREEN, NEUTRAL, ORANGE, VERMILLION, lay_out
+from ffmerge_core.reporting.figures.style import lay_out
 from ffmerge_core.tasks.metrics import Metric, metric
 
 LOSS = metric("loss")

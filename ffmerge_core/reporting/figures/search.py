@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ffmerge_core.reporting.figures.compare import EDGE, LOOKS, OTHER_LOOK
-from ffmerge_core.reporting.figures.style import (
-    BLUE,
-    GRID,
-    NEUTRAL,
-    VERMILLION,
-    colour_of,
-    lay_out,
-)
+from ffmerge_core.palette import BLUE, NEUTRAL, VERMILLION
+from ffmerge_core.reporting.figures.compare import EDGE, mark_of
+from ffmerge_core.reporting.figures.style import GRID, colour_of, lay_out
 from ffmerge_core.tasks.metrics import Metric, metric
 
 Trace = dict[str, Any]
@@ -203,7 +197,7 @@ def _draw_line(
     figure: go.Figure, points: Sequence[WindowPoint], metric: Metric, name: str, shift: float
 ) -> None:
     method, anchor = points[0].method, points[0].anchor
-    colour, symbol = LOOKS.get(method, OTHER_LOOK)
+    colour, symbol = mark_of(method)
     dash, ending = ANCHORED["first" if name == method else anchor]
     said = f"{method}, anchor {anchor}" if anchor else method
     figure.add_scatter(

@@ -6,36 +6,22 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ffmerge_core.plan import NOTHING_MERGED, Plan, Recipe
-from ffmerge_core.plan.kinds import kinds_for
+from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, rivals
 from ffmerge_core.reporting.baseline_runs import CONTROL
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.runs import Run
+from ffmerge_core.reporting.stored import is_merge, is_original, method_of
 from pages._ui.compare.baselines_jobs import Asked, latest, progress, run_button
-from pages._ui.compare.table import figure_of, method_of
-from pages._ui.pieces.widgets import count, numbered
+from pages._ui.compare.table import figure_of
+from pages._ui.pieces.widgets import numbered
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
 A_NUMBER = "A number of parameters"
-KINDS = {
-    "permute": "Permute",
-    "vanilla": "Vanilla",
-    "copy": "Copy",
-    "random": "Random",
-    "layer drop": "Layer drop",
-    "FF drop": "FF drop",
-    "SVD": "SVD",
-    "narrow": "Narrow",
-    CONTROL: "Original, tuned alike",
-}
-KINDS_HELP = (
-    "**Permute** aligns neurons, then averages (the paper's). **Vanilla** averages as they are. "
-    "**Copy** ties all to the anchor's weights. **Random** ties all to fresh random weights. "
-    "**Layer drop** leaves whole layers out, attention included. **FF drop** leaves FF sublayers "
-    "out. **SVD** replaces every FF matrix by its best product of a low rank. **Narrow** keeps the "
-    "neurons that put most into the output. **Original, tuned alike** shows what tuning, and "
-    "rounding where there is one, come to alone."
+CONTROL_LABEL = "Original, tuned alike"
+CONTROL_HELP = (
+    f"**{CONTROL_LABEL}** shows what tuning, and rounding where there is one, come to alone."
 )
 
 
@@ -68,7 +54,7 @@ def _choose(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) -> A
         run = _run(runs, selected)
         like = Recipe.from_dict(run.recipe) if run else _of_number(subject)
         budget: Plan | int = like.plan if run else _number(subject)
-    kinds = kinds_for(budget)
+    kinds = rivals(budget)
     # The control is a baseline of what was tuned alone.
     options = (*kinds, CONTROL) if like.recovery else kinds
     chosen = st.pills(
@@ -79,8 +65,8 @@ def _choose(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) -> A
         # Other kinds are another choice.
         key=f"baselines_kinds_{'_'.join(options)}",
         persist_state="session",
-        format_func=KINDS.__getitem__,
-        help=KINDS_HELP,
+        format_func=lambda name: CONTROL_LABEL if name == CONTROL else METHODS[name].label,
+        help=" ".join((*(METHODS[name].sentence for name in kinds), CONTROL_HELP)),
     )
     st.caption(_same_for_all(like, run))
     if not chosen:
@@ -94,13 +80,13 @@ def _run(runs: Sequence[Run], selected: Sequence[Run]) -> Run | None:
 
     At first the row selected, or else the run that this tab made or opened, or else a merge.
     """
-    done = [run for run in runs if run.result is not None and method_of(run) != "original"]
+    done = [run for run in runs if run.result is not None and not is_original(run.recipe)]
     by_id = {run.id: run for run in done}
     open_run = current_workspace().run_id
     pointed_at = [id for id in (*(run.id for run in selected), open_run) if id in by_id]
     # The paper's method first: the other merges may be baselines of an earlier one.
-    merges = [run for run in done if "groups" in run.recipe["plan"]]
-    merges.sort(key=lambda run: method_of(run) != "permute")
+    merges = [run for run in done if is_merge(run.recipe)]
+    merges.sort(key=lambda run: method_of(run.recipe) != "permute")
     default = next(iter((*pointed_at, *(run.id for run in merges), A_NUMBER)))
     labels = {A_NUMBER: A_NUMBER}
     for run in reversed(done):  # an older one keeps its label when another of its name lands

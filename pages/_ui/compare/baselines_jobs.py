@@ -8,10 +8,10 @@ import streamlit as st
 
 from ffmerge_core.plan import Plan, Recipe
 from ffmerge_core.progress import Report, part
-from ffmerge_core.reporting.baseline_runs import carry_out, recipes, title
+from ffmerge_core.reporting.baseline_runs import recipes, record_baselines, title
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.runs import RunStore
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
-from pages._ui.pieces.widgets import count
 from pages._ui.state.jobs import Job
 from pages._ui.state.shared import current_workspace, job_registry, run_store, shelf
 from pages._ui.state.shelf import Shelf
@@ -45,17 +45,17 @@ def work(models: Shelf, store: RunStore, asked: Asked, report: Report) -> Done:
     """Choose the plans and carry them out; runs on the jobs' thread."""
     model = models.load(Opened.of(asked.like), report)
     from ffmerge_core.compression.budget import baselines, unmet
-    from ffmerge_core.compression.running import fixed
+    from ffmerge_core.compression.running import pinned
 
     # A run's recipe keeps its revisions, so that weights that changed since are refused.
-    like = asked.like if asked.like.revision else fixed(asked.like, model)
+    like = pinned(asked.like, model)
     choosing = 1 / (1 + len(asked.kinds))
     plans, said = {}, []
     if asked.kinds:
         plans = baselines(model, asked.budget, asked.kinds, part(report, 0, choosing))
         said += unmet(model, asked.budget, asked.kinds).values()
     wanted = recipes(plans, like, control=asked.control)
-    done = list(carry_out(store, wanted, models.replay, part(report, choosing, 1)))
+    done = list(record_baselines(store, wanted, models.replay, part(report, choosing, 1)))
     said += [f"{title(each.kind)} failed: {each.error}" for each in done if each.error]
     return Done(sum(each.again for each in done), tuple(said))
 

@@ -12,8 +12,9 @@ from ffmerge_core.reporting.figures import RunPoint, compare_chart, to_html
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import figures_of
+from ffmerge_core.reporting.stored import method_of
 from ffmerge_core.tasks.metrics import metric
-from pages._ui.compare.table import figure_of, method_of, score_names, stored_figures
+from pages._ui.compare.table import figure_of, score_names, stored_figures
 from pages._ui.pieces.widgets import Download, download_row
 from pages._ui.state.subject import Subject
 
@@ -87,7 +88,8 @@ def _merged(runs: Sequence[Run], score: str, split: str) -> list[RunPoint]:
             points.append(
                 RunPoint(
                     run.id, run.name, n_parameters, *figures[score],
-                    plan=plan_in_words(recipe.plan), is_original=False, method=method_of(run),
+                    plan=plan_in_words(recipe.plan), is_original=False,
+                    method=method_of(run.recipe),
                     recovered=recovery_in_words(recipe.recovery) if recipe.recovery else None,
                     quantized=recipe.quantize,
                 )

@@ -13,6 +13,7 @@ import streamlit as st
 from ffmerge_core.plan import layers_in_words, plan_from_dict
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.scores import Stored, figures_of
+from ffmerge_core.reporting.stored import method_of, recovery_steps
 from ffmerge_core.tasks.metrics import Metric, metric
 from pages._ui.state.subject import Subject
 
@@ -35,21 +36,15 @@ def filtered(runs: Sequence[Run]) -> list[Run]:
         placeholder="Words in the name, a status, a layer",
         icon=":material/search:",
     )
-    methods = sorted({method_of(run) for run in runs})
+    methods = sorted({method_of(run.recipe) for run in runs})
     chosen = right.pills("Methods", methods, selection_mode="multi", key="filter_methods")
     words = text.lower().split()
     return [
         run
         for run in runs
         if all(word in _searchable(run) for word in words)
-        and (not chosen or method_of(run) in chosen)
+        and (not chosen or method_of(run.recipe) in chosen)
     ]
-
-
-def method_of(run: Run) -> str:
-    """Its plan's; "original" of one that merges nothing, whatever its method."""
-    plan: Mapping[str, Any] = run.recipe["plan"]
-    return str(plan["method"] if plan.get("groups", True) else "original")
 
 
 def _searchable(run: Run) -> str:
@@ -109,7 +104,7 @@ def _row(run: Run, subject: Subject, scores: Sequence[str]) -> dict[str, Any]:
         "Name": run.name,
         "Status": run.status,
         "Layers": layers_in_words(plan_from_dict(run.recipe["plan"])),
-        "Method": method_of(run),
+        "Method": method_of(run.recipe),
         "Recovered": _steps(run),
         "Weights": run.recipe.get("quantize") or WHOLE,
         "Parameters": figure_of(run, "merged", "n_parameters"),
@@ -139,11 +134,9 @@ def stored_figures(run: Run, part: str, split: str) -> Mapping[str, Stored]:
 
 def _steps(run: Run) -> str:
     """ "200 steps", as asked for; an early stop is told on the Recover page."""
-    recovery = run.recipe.get("recovery")
-    if not recovery:
+    steps = recovery_steps(run.recipe)
+    if steps is None:
         return NOT_RECOVERED
-    until = recovery.get("until")
-    steps = recovery["steps"] if until is None else until
     return f"{steps:,} step" + ("" if steps == 1 else "s")
 
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ffmerge_core.reporting.figures import alignment_bars, matching_figure
+from ffmerge_core.reporting.figures import alignment_bars
 from ffmerge_core.reporting.runs import Run
+from pages._ui.pieces.job_panel import needed
+from pages._ui.state.shared import shelf
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
@@ -27,9 +29,16 @@ def alignment(run: Run, result: fm.RunResult | None) -> None:
     labels = {f"{pair['sublayer']} → {pair['anchor']}": pair for pair in pairs}
     chosen = labels[st.selectbox("Neurons of", list(labels), key="pair") or next(iter(labels))]
     names = chosen["anchor"], chosen["sublayer"]
-    figure = matching_figure(
-        result.feats.correlation(*names).numpy(),
-        result.feats.match(*names).permutation.numpy(),
-        names,
-    )
-    st.plotly_chart(figure, key="matching", config={"displaylogo": False})
+    models, feats = shelf(), result.feats
+    figure = models.pictures.get((run.id, *names))
+    if figure is None:
+        # A product of d_ff × n_tokens matrices is no work for the thread that draws the page.
+        needed(
+            "matching",
+            f"Drawing the matching of {names[1]} and {names[0]}",
+            lambda report: models.picture(run.id, names, feats, report),
+            (run.id, *names),
+            again="Draw it again",
+        )
+    else:
+        st.plotly_chart(figure, key="matching", config={"displaylogo": False})

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.formats import count
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.reporting.text_diff import word_diff
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.merge.examples import (
@@ -25,7 +26,6 @@ from pages._ui.merge.examples import (
     shows,
     window_text,
 )
-from pages._ui.pieces.widgets import count
 
 if TYPE_CHECKING:
     import ffmerge_core as fm

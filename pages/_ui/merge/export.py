@@ -16,23 +16,20 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core import demos
-from ffmerge_core.plan import DropLayers, MergePlan, Recipe, plan_from_dict, plan_in_words
+from ffmerge_core.kinds import resolve
+from ffmerge_core.plan import MergePlan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.folders import data_folder
+from ffmerge_core.reporting.formats import count, megabytes
 from ffmerge_core.reporting.runs import Run
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
+from ffmerge_core.storage.layouts import LAYOUTS, Layout
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
-from pages._ui.pieces.widgets import Download, count, download_row, megabytes
+from pages._ui.pieces.widgets import Download, download_row
 
 if TYPE_CHECKING:
     import ffmerge_core as fm
 
-LAYOUTS = {
-    "compact": "**Compact** keeps one copy of each merged sublayer: the smallest folder. It opens "
-    "here, on the command line and in Python with `ffmerge_core.load`.",
-    "portable": "**Portable** writes every copy out, so it is as large as the original. Plain "
-    "transformers or timm load it without this program.",
-}
 LONGEST_SLUG = 60
 # Streamlit holds a download in memory while it is fetched.
 LARGEST_ZIP = 200_000_000
@@ -48,16 +45,16 @@ class Made:
 
 
 def export(run: Run, result: fm.RunResult | None) -> None:
-    """Sizes, both layouts, their files, and the recipe."""
+    """Sizes, every layout, its files, and the recipe."""
     folder = _folder(run)
     saved = {layout: _made(folder / layout) for layout in LAYOUTS}
     _sizes(run, saved)
-    columns = st.columns(2, gap="large")
+    columns = st.columns(len(LAYOUTS), gap="large")
     recipe = Recipe.from_dict(run.recipe)
-    for (layout, sentence), column in zip(LAYOUTS.items(), columns, strict=True):
+    for (layout, record), column in zip(LAYOUTS.items(), columns, strict=True):
         with column:
-            st.markdown(sentence)
-            if layout == "portable" and (reason := why_not_portable(recipe)):
+            st.markdown(record.sentence)
+            if reason := why_not(record, recipe):
                 st.info(reason)
                 continue
             _save(run, result, folder / layout, layout, again=saved[layout] is not None)
@@ -78,19 +75,10 @@ def export(run: Run, result: fm.RunResult | None) -> None:
     )
 
 
-def why_not_portable(recipe: Recipe) -> str | None:
-    """Why what a recipe makes has no portable layout, in a sentence; None if it has one."""
-    if recipe.quantize is not None:
-        return (
-            f"Not with {recipe.quantize} weights: plain transformers and timm do not bring what "
-            "opens them. The same merge without them has this layout."
-        )
-    if not isinstance(recipe.plan, MergePlan | DropLayers):
-        return (
-            "Not with this plan: plain transformers and timm cannot build the FF sublayers that it "
-            "left."
-        )
-    return None
+def why_not(layout: Layout, recipe: Recipe) -> str | None:
+    """Why what a recipe makes is not written in a layout, in a sentence; None if it is."""
+    reason: str | None = resolve(layout.why_not)(recipe.plan, recipe.quantize)
+    return reason
 
 
 def _folder(run: Run) -> Path:
@@ -118,11 +106,12 @@ def _sizes(run: Run, saved: dict[str, Made | None]) -> None:
     result, recipe = run.result or {}, Recipe.from_dict(run.recipe)
     original, merged = result["original"], result["merged"]
     source, name = _made(_source_folder(run.source)), made(run.recipe)
-    rows = [("Original", original, source), (f"{name}, compact", merged, saved["compact"])]
-    if why_not_portable(recipe) is None:
-        # Its copies are tied again when it is opened here, but not by other programs.
-        whole = original if isinstance(recipe.plan, MergePlan) else merged
-        rows.append((f"{name}, portable", whole, saved["portable"]))
+    rows = [("Original", original, source)]
+    for layout, record in LAYOUTS.items():
+        if why_not(record, recipe) is None:
+            # Copies are tied again when a folder is opened here, but not by other programs.
+            whole = record.copies and isinstance(recipe.plan, MergePlan)
+            rows.append((f"{name}, {layout}", original if whole else merged, saved[layout]))
     table = pd.DataFrame(
         [
             (
@@ -172,7 +161,7 @@ def _written(result: fm.RunResult, folder: Path, layout: str, report: Report) ->
     fm.save(
         result.merged,
         folder,
-        layout,  # type: ignore[arg-type]
+        layout,
         recipe=result.recipe,
         overwrite=True,
         report=report,

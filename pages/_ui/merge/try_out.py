@@ -8,7 +8,8 @@ import streamlit as st
 
 from ffmerge_core import demos
 from ffmerge_core.reporting.figures import probability_bars
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.formats import percent
+from ffmerge_core.reporting.stored import made
 from pages._ui.merge.draw import draw_digit
 from pages._ui.merge.examples import (
     PICTURE_WIDTH,
@@ -19,7 +20,7 @@ from pages._ui.merge.examples import (
     shows,
 )
 from pages._ui.merge.try_text import continuation, translation
-from pages._ui.pieces.widgets import guarded, percent
+from pages._ui.pieces.widgets import guarded
 
 if TYPE_CHECKING:
     from torch import Tensor

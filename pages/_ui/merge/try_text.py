@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.reporting.text_diff import parting
 from pages._ui.merge.changed import translations
 from pages._ui.merge.examples import changed_examples, content_of, marked

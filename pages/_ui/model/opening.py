@@ -6,14 +6,16 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
-from ffmerge_core.errors import DataError, PlanError
+from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import open_model
-from pages._ui.pieces.widgets import count, guarded, next_step
+from pages._ui.pieces.widgets import guarded, next_step
+from pages._ui.state.recipes import check_restorable, restore
 from pages._ui.state.shared import current_workspace, shelf
 from pages._ui.state.subject import Opened, Subject
 from pages._ui.state.uploads import keep
@@ -169,31 +171,18 @@ def _recipe() -> None:
 
 
 def _start(recipe: Recipe) -> None:
-    workspace, models, plan = current_workspace(), shelf(), recipe.plan
-    if not isinstance(plan, MergePlan) or not plan.groups:
-        raise PlanError(
-            "This recipe's plan is no merge of groups, which is what the pages show. Carry it out "
-            "on the command line: ffmerge run."
-        )
+    workspace, models, plan = current_workspace(), shelf(), check_restorable(recipe)
 
-    def restore(opened: Opened) -> None:
+    def ended(opened: Opened) -> None:
         subject = models.subject(opened)
         assert subject is not None, "it was opened just now"
-        workspace.open(opened)
-        workspace.set_groups(plan.groups, subject.sublayers)
-        workspace.choose(
-            method=plan.method,
-            anchor=plan.anchor,
-            tokens=recipe.tokens,
-            seed=recipe.seed,
-            quantize=recipe.quantize or "",
-        )
+        restore(workspace, recipe, subject)
 
     start_job(
         "recipe",
         f"Opening the recipe of {recipe.source}",
         lambda report: (models.open_recipe(recipe, report), plan),
-        lambda ended: restore(ended.result[0]) if ended.result else None,
+        lambda job: ended(job.result[0]) if job.result else None,
         key=(workspace.opened, recipe),
     )
 

@@ -46,6 +46,21 @@ def latest_job(kind: str, *, said: bool = False) -> Job | None:
     return job
 
 
+def needed(kind: str, title: str, work: Work, key: Hashable, again: str) -> None:
+    """The job that makes what this place of the page shows, begun without a press.
+
+    again: the label of the button that begins it anew once it was cancelled or failed.
+    """
+    job = latest_job(kind)
+    pressed = st.session_state.pop(f"again-{kind}", False)
+    # A job that is done and left nothing: the shelf has dropped it since.
+    if job is None or job.key != key or job.status == "done" or pressed:
+        job = start_job(kind, title, work, key=key)
+    job_panel(job)
+    if not job.active:
+        st.button(again, on_click=st.session_state.update, kwargs={f"again-{kind}": True})
+
+
 def job_panel(job: Job) -> None:
     """Show `job`; when it ends, rerun the app once so that the page shows its result."""
     if job.active:

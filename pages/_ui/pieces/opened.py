@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ffmerge_core.reporting.formats import count
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.navigation import require_app
-from pages._ui.pieces.widgets import count
 from pages._ui.state.jobs import Job
 from pages._ui.state.shared import current_workspace, history, shelf
 from pages._ui.state.subject import DEFAULT, Opened, Subject

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.plan import MergePlan
-from pages._ui.pieces.widgets import count, figure_row, megabytes, percent
+from ffmerge_core.reporting.formats import count, megabytes, percent
+from pages._ui.pieces.widgets import figure_row
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 

@@ -1,13 +1,11 @@
-"""Small pieces that every page uses: guarding, empty states, downloads, number formats."""
+"""Small pieces that every page uses: guarding, empty states, downloads, scores in a line."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import streamlit as st
@@ -16,18 +14,17 @@ from streamlit.errors import FragmentHandledException
 from streamlit.navigation.page import StreamlitPage
 
 from ffmerge_core.errors import Cancelled, FFMergeError
-from ffmerge_core.tasks.metrics import metric
+from ffmerge_core.plan import QUANTIZATIONS
+from ffmerge_core.reporting.formats import count, figure_text
+from ffmerge_core.reporting.scores import figures_of
 
 log = logging.getLogger(__name__)
 
-# What the FF and attention weights are kept as; "" is as they are.
-WEIGHTS = {"": "float32", "int8": "int8", "llm.int8": "LLM.int8()"}
-_WEIGHTS_HELP = (
-    "int8: at the end the FF and attention weights are rounded, which leaves as many parameters in "
-    "about a quarter of the memory. Each pass turns them back into floating-point numbers, which "
-    "takes time. LLM.int8() keeps the same weights and rounds the inputs of each matrix as well; "
-    "it needs bitsandbytes, and is slow without a GPU. Such a model can be neither merged nor "
-    "trained any more, and is saved compactly only."
+# What the FF and attention weights are kept as if nothing is rounded.
+AS_THEY_ARE = "float32"
+_ROUNDED = (
+    "A model with rounded weights can be neither merged nor trained any more, and is saved "
+    "compactly only."
 )
 
 
@@ -105,63 +102,33 @@ def figure_row() -> DeltaGenerator:
     return st.container(horizontal=True, gap="medium")
 
 
-def count(number: int) -> str:
-    """604810 -> "604,810"."""
-    return f"{number:,}"
-
-
-def megabytes(n_bytes: float) -> str:
-    """Decimal megabytes: 2419240 -> "2.42 MB"."""
-    return f"{n_bytes / 1e6:,.2f} MB"
-
-
-def percent(share: float) -> str:
-    """0.9731 -> "97.3%"; what is not finite -> "unknown"."""
-    return f"{100 * share:.1f}%" if math.isfinite(share) else "unknown"
-
-
-def with_interval(
-    value: float, interval: tuple[float, float], form: Callable[[float], str] = percent
-) -> str:
-    """0.9731, (0.961, 0.982) -> "97.3% (96.1% to 98.2%)"."""
-    low, high = interval
-    return f"{form(value)} ({form(low)} to {form(high)})"
-
-
 def score_text(score: Mapping[str, Any], examples: str = "examples") -> str:
     """An `Evaluation.summary()` in a line: all its figures with intervals, and n.
 
-    examples: what was scored, in the plural. A summary stored before there were other figures
-    lacks them.
+    examples: what was scored, in the plural.
     """
-    main = (score["metric"], score["value"], score["interval"])
-    others = [(name, each["value"], each["interval"]) for name, each in other_figures(score)]
-    loss = ("loss", score["loss"], score["loss_interval"])
-    figures = (
-        f"{name} {with_interval(value, interval, metric(name).text)}"
-        for name, value, interval in (main, *others, loss)
-    )
+    figures = (f"{name} {figure_text(name, figure)}" for name, figure in figures_of(score).items())
     what = examples.removesuffix("s") if score["n"] == 1 else examples
     return f"{', '.join(figures)}, on {count(score['n'])} {what}"
 
 
-def other_figures(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, figure) of the figures beside the metric and the loss, if any were stored."""
-    return list((score.get("others") or {}).items())
+def weights_label(quantize: str | None) -> str:
+    """ "float32" of nothing, "LLM.int8()" of "llm.int8"."""
+    return QUANTIZATIONS[quantize].label if quantize else AS_THEY_ARE
 
 
 def choose_weights(key: str, **options: Any) -> str:
-    """What the weights are kept as at the end; LLM.int8() where it can be, or is chosen already.
+    """What the weights are kept as at the end: of what can be here, or is chosen already.
 
     key: of the choice in the session, where it may stand already. options: of the widget.
     """
-    there = find_spec("bitsandbytes") is not None
-    kept = [each for each in WEIGHTS if each != "llm.int8" or there]
+    kept = ["", *(name for name, record in QUANTIZATIONS.items() if record.installed)]
     if (chosen := st.session_state.get(key)) and chosen not in kept:
         kept.append(chosen)
     return st.segmented_control(
-        "Weights", kept, required=True, key=key, format_func=WEIGHTS.__getitem__,
-        help=_WEIGHTS_HELP, **options,
+        "Weights", kept, required=True, key=key, format_func=weights_label,
+        help=" ".join((*(QUANTIZATIONS[name].sentence for name in kept if name), _ROUNDED)),
+        **options,
     )  # fmt: skip
 
 

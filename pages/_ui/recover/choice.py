@@ -8,29 +8,23 @@ from typing import Any
 
 import streamlit as st
 
-from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import NOTHING_MERGED, Recipe, Recovery, plan_in_words
+from ffmerge_core.plan.fitting import same_but
+from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from pages._ui.pieces.widgets import WEIGHTS, choose_weights, count, numbered
+from pages._ui.pieces.widgets import choose_weights, numbered, weights_label
+from pages._ui.state.recipes import LARGEST_SEED
 from pages._ui.state.shared import current_workspace, run_store
 from pages._ui.state.subject import Subject
 
 DEFAULT = Recovery()
-_LARGEST_SEED = 2**31 - 1  # as on the Similarity page
 
 
 def runs_of(subject: Subject) -> list[Run]:
     """The runs of what is open, newest first, however they ended."""
-    return [run for run in run_store().list(subject.source) if _is_of(run, subject)]
-
-
-def _is_of(run: Run, subject: Subject) -> bool:
-    try:
-        recipe = Recipe.from_dict(run.recipe)
-    except FFMergeError:
-        return False  # with a plan of another version
-    return subject.unlike(recipe) is None
+    runs = run_store().list(subject.source)
+    return [run for run in runs if subject.unlike_run(run.recipe) is None]
 
 
 def untuned(run: Run) -> Recipe:
@@ -67,7 +61,7 @@ def is_plain(run: Run) -> bool:
 
 def is_of_plan(run: Run, plan: Recipe) -> bool:
     """Whether a run carries out this plan; its recovery may have drawn by another seed."""
-    return replace(untuned(run), seed=plan.seed, python=plan.python) == plan
+    return same_but(untuned(run), plan, "seed", "python")
 
 
 def choose_plan(runs: Sequence[Run]) -> Recipe:
@@ -155,7 +149,7 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         f"{recovery_in_words(recovery)}. Scored on the validation split every "
         f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
         "weights are kept, the start's among them. Tied weights stay tied."
-        + (f" Then they are rounded to {WEIGHTS[quantize]}." if quantize else "")
+        + (f" Then they are rounded to {weights_label(quantize)}." if quantize else "")
     )
     return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
 
@@ -176,7 +170,7 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
         seed = right.number_input(
             "Seed",
             0,
-            _LARGEST_SEED,
+            LARGEST_SEED,
             None,
             placeholder=f"The run's own: {plan.seed}",
             key="recover_seed",

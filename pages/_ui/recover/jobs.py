@@ -11,10 +11,10 @@ from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.recoveries import (
     Unfinished,
-    carry_out,
     folder_of,
     give_up,
     name_of,
+    record_recovery,
     recovery_in_words,
     unfinished,
 )
@@ -37,7 +37,7 @@ _CAUSES = {
 def recover(models: Shelf, store: RunStore, recipe: Recipe, report: Report) -> str:
     """Carry out a recipe with a recovery as a run of the history; returns the run's id."""
     models.load(Opened.of(recipe), report)
-    run_id, result = carry_out(store, recipe, models.replay, report)
+    run_id, result = record_recovery(store, recipe, models.replay, report)
     models.results.put(run_id, result)
     return run_id
 

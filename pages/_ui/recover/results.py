@@ -9,13 +9,14 @@ from typing import Any, Literal
 import streamlit as st
 
 from ffmerge_core.plan import NOTHING_MERGED, Curve, Recipe
+from ffmerge_core.plan.fitting import same_but
 from ffmerge_core.reporting.figures import recovery_chart, to_html
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.run import Run
-from ffmerge_core.reporting.scores import made
+from ffmerge_core.reporting.stored import made
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.results import before_and_after
-from pages._ui.pieces.widgets import WEIGHTS, Download, download_row, figure_row, next_step
+from pages._ui.pieces.widgets import Download, download_row, figure_row, next_step, weights_label
 from pages._ui.recover.choice import is_of_plan
 from pages._ui.recover.jobs import start
 from pages._ui.state.shared import current_workspace
@@ -67,22 +68,19 @@ def results(run: Run, runs: Sequence[Run]) -> None:
 
 def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
     """The newest curve of the original tuned the same way; None of the original itself."""
-    wanted = replace(recipe, plan=NOTHING_MERGED, quantize=None)
+    wanted = replace(recipe, plan=NOTHING_MERGED)
     if recipe.plan == NOTHING_MERGED:
         return None
     curves = (
         curve_of(run)
         for run in runs
-        if replace(
-            Recipe.from_dict(run.recipe), quantize=None, tokens=wanted.tokens, python=wanted.python
-        )
-        == wanted
+        if same_but(Recipe.from_dict(run.recipe), wanted, "quantize", "tokens", "python")
     )
     return next((curve for curve in curves if curve is not None), None)
 
 
 def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
-    rounding = f" and the rounding to {WEIGHTS[recipe.quantize]}" if recipe.quantize else ""
+    rounding = f" and the rounding to {weights_label(recipe.quantize)}" if recipe.quantize else ""
     after = f"the recovery{rounding}"
     said = f"“{made(run.recipe)}” is after {after}"
     if recipe.quantize:

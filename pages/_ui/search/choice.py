@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ffmerge_core.plan import MergePlan
-from pages._ui.pieces.widgets import count, percent
-from pages._ui.search.found import LAYER_DROP, Search
+from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, merges, searched
+from ffmerge_core.reporting.formats import count, percent
+from pages._ui.search.found import Search
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
-METHODS = {
-    "permute": "Permute",
-    "vanilla": "Vanilla",
-    "copy": "Copy",
-    "random": "Random",
-    LAYER_DROP: "Layer drop",
-}
-USUAL = ("permute", "vanilla", "copy", LAYER_DROP)
-METHODS_HELP = (
-    "**Permute** aligns neurons, then averages (the paper's). **Vanilla** averages as they are. "
-    "**Copy** ties all to the anchor's weights. **Random** ties all to fresh random weights. "
-    "**Layer drop** leaves whole layers out, attention included: as many as leave the number of "
-    "parameters nearest to the merges'."
-)
-ANCHORS = {"first": "First", "middle": "Middle", "last": "Last"}
+BESIDE = "What does not merge takes as many layers as leave the nearest number of parameters."
 
 
 def choose(subject: Subject) -> Search | None:
@@ -42,30 +28,30 @@ def choose(subject: Subject) -> Search | None:
         st.session_state.setdefault("search_anchors", [settings.anchor])
         anchors = st.segmented_control(
             "Anchors",
-            list(ANCHORS),
+            ANCHORS,
             selection_mode="multi",
             key="search_anchors",
             persist_state="session",
-            format_func=ANCHORS.__getitem__,
+            format_func=str.capitalize,
             help="The layers of each window that the others are aligned to, or copied from: each "
-            "is tried in turn. Vanilla, random and layer drop have none.",
+            "is tried in turn. " + _without_anchor(),
         )
     methods = st.pills(
         "Methods",
-        list(METHODS),
+        searched(),
         selection_mode="multi",
-        default=USUAL,
+        default=[name for name in searched() if METHODS[name].usual],
         key="search_methods",
         persist_state="session",
-        format_func=METHODS.__getitem__,
-        help=METHODS_HELP,
+        format_func=lambda name: METHODS[name].label,
+        help=" ".join((*(METHODS[name].sentence for name in searched()), BESIDE)),
     )
     share, left = divmod(remove, len(stacks))
     if left:
         st.info(f"{remove} cannot be shared out evenly; choose an even number for both stacks.")
         return None
     _say_what_is_tried(subject, stacks, share, most + 1 - share)
-    if not any(method != LAYER_DROP for method in methods):
+    if not set(methods) & set(merges()):
         st.info("Choose a method that merges; layers are dropped beside it, for comparison.")
         return None
     if not anchors:
@@ -79,9 +65,14 @@ def choose(subject: Subject) -> Search | None:
         remove=remove,
         stack=stack,
         # In one order, so that the same choice is the same search.
-        methods=tuple(method for method in METHODS if method in methods),
+        methods=tuple(method for method in searched() if method in methods),
         anchors=tuple(anchor for anchor in ANCHORS if anchor in anchors),
     )
+
+
+def _without_anchor() -> str:
+    labels = [METHODS[name].label for name in searched() if "anchor" not in METHODS[name].needs]
+    return f"{', '.join(labels)}: they have none."
 
 
 def _stack(subject: Subject) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ffmerge_core.progress import Report
+from ffmerge_core.progress import Report, part
 from pages._ui.state.shared import shelf
 from pages._ui.state.shelf import Question, Recent
 from pages._ui.state.subject import Opened, Subject
@@ -16,7 +16,6 @@ from pages._ui.state.subject import Opened, Subject
 if TYPE_CHECKING:
     import pandas as pd
 
-LAYER_DROP = "layer drop"
 # Of a search's progress: features and their similarity are there already, or cost one pass.
 _PREPARING = 0.1
 
@@ -25,7 +24,7 @@ _PREPARING = 0.1
 class Search:
     """One search: of which weights, by which tokens, for how many FF sublayers, how.
 
-    stack: "both", or the one that is searched. methods: also "layer drop". anchors: one or more.
+    stack: "both", or the one that is searched. methods: some merge. anchors: one or more.
     """
 
     opened: Opened
@@ -65,11 +64,11 @@ def searches() -> Recent[Search, Found]:
     return Recent(16)
 
 
-def carry_out(search: Search, stacks: tuple[str, ...], report: Report) -> Found:
+def find_windows(search: Search, stacks: tuple[str, ...], report: Report) -> Found:
     """Search, with what is on the shelf; runs on the jobs' thread."""
     from ffmerge_core.compression.cost import measured
 
-    models, preparing = shelf(), _part(report, 0, _PREPARING)
+    models, preparing = shelf(), part(report, 0, _PREPARING)
     with measured() as cost, cost.step("search"):
         model = models.load(search.opened, preparing)
         before = models.score(search.opened, "validation", preparing)
@@ -92,21 +91,9 @@ def carry_out(search: Search, stacks: tuple[str, ...], report: Report) -> Found:
             methods=methods,
             anchors=anchors,
             stack=search.stack if several else None,
-            report=_part(report, _PREPARING, 1),
+            report=part(report, _PREPARING, 1),
             before=before,
             similarity=similarity,
         )
     found = Found(search, table, before.summary(), cost.seconds["search"], cost.peak_memory)
     return searches().put(search, found)
-
-
-def _part(report: Report, start: float, end: float) -> Report:
-    """Progress of a part of the work, as a share of all of it in thousandths."""
-
-    def told(
-        step: int, total: int, message: str, values: Mapping[str, float] | None = None
-    ) -> None:
-        share = start + (end - start) * min(step / max(total, 1), 1)
-        report(round(1000 * share), 1000, message, values)
-
-    return told

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import MergePlan, short
+from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, merges, short
 from ffmerge_core.reporting.figures import (
     Damage,
     WindowPoint,
@@ -17,17 +17,16 @@ from ffmerge_core.reporting.figures import (
     to_html,
     window_chart,
 )
-from ffmerge_core.reporting.scores import LOSS
+from ffmerge_core.reporting.formats import count, figure_text, megabytes
+from ffmerge_core.reporting.scores import LOSS, Stored
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.pieces.widgets import (
     Download,
-    count,
     download_row,
     duration,
-    megabytes,
-    with_interval,
 )
-from pages._ui.search.found import LAYER_DROP, Found, Search
+from pages._ui.search.found import Found, Search
+from pages._ui.state.recipes import restore_plan
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
@@ -38,8 +37,8 @@ SIMILARITIES = ("mean CKA", "mean aligned correlation")
 def best_window(found: Found, subject: Subject) -> None:
     """The best merge in a sentence, with the step on; and what layer drop did beside it."""
     table, own = found.table, metric(found.original["metric"])
-    merges = table[table["method"] != LAYER_DROP]
-    best, first = merges.iloc[0], table.iloc[0]
+    mergers = table[table["method"].isin(merges())]
+    best, first = mergers.iloc[0], table.iloc[0]
     st.subheader(f"Best window: {best['layers']}, {_tried_by(best, found.search)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
@@ -58,9 +57,9 @@ def best_window(found: Found, subject: Subject) -> None:
         )
     if wanted:
         use(best["plan"], subject)
-    if first["method"] == LAYER_DROP:
+    if first["method"] not in merges():
         st.caption(
-            f"Dropping whole layers does better here: {first['layers']}, loss "
+            f"{METHODS[first['method']].label} does better here: {first['layers']}, loss "
             f"{_told(first, 'loss')}, with {count(first['n_parameters'])} parameters left."
         )
     st.caption(
@@ -71,9 +70,7 @@ def best_window(found: Found, subject: Subject) -> None:
 
 def use(plan: MergePlan, subject: Subject) -> None:
     """Make a window the groups of this tab, and go to the Merge page."""
-    workspace = current_workspace()
-    workspace.set_groups(plan.groups, subject.sublayers)
-    workspace.choose(method=plan.method, anchor=plan.anchor)
+    restore_plan(current_workspace(), plan, subject)
     st.switch_page("pages/merge.py")
 
 
@@ -97,7 +94,7 @@ def chart(found: Found) -> None:
         )
         for row in found.table.to_dict("records")
     ]  # fmt: skip
-    best = next(point for point in points if point.method != LAYER_DROP)
+    best = next(point for point in points if point.method in merges())
     methods, anchors = found.search.methods, ("", *found.search.anchors)
     points.sort(key=lambda point: (methods.index(point.method), anchors.index(point.anchor)))
     figure = window_chart(points, say, original, best)
@@ -150,10 +147,10 @@ def windows_table(found: Found, subject: Subject) -> None:
     )
     rows = event["selection"]["rows"]
     chosen = found.table.iloc[rows[0]] if rows and rows[0] < len(found.table) else None
-    merges = chosen is not None and chosen["method"] != LAYER_DROP
+    mergeable = chosen is not None and chosen["method"] in merges()
     if st.button(
         "Use the selected window",
-        disabled=not merges,
+        disabled=not mergeable,
         icon=":material/merge:",
         help="Select a row of a merge. Layers that are dropped are no group to merge.",
     ):
@@ -201,14 +198,14 @@ def prediction(found: Found) -> None:
 def _of_one(label: str, table: pd.DataFrame, column: str, search: Search) -> pd.DataFrame:
     """The rows of one method, or of one anchor: the chosen one, where there are several."""
     known = [each for each in (*search.methods, *search.anchors) if each in set(table[column])]
-    merges = [each for each in known if each != LAYER_DROP]
-    if not merges:
+    offered = [each for each in known if each in (*merges(), *ANCHORS)]
+    if not offered:
         return table  # of a method without an anchor
-    chosen = merges[0]
-    if len(merges) > 1:
+    chosen = offered[0]
+    if len(offered) > 1:
         chosen = st.segmented_control(
-            label, merges, default=merges[0], required=True,
-            key=f"search_{column}_{'-'.join(merges)}", persist_state="session",
+            label, offered, default=offered[0], required=True,
+            key=f"search_{column}_{'-'.join(offered)}", persist_state="session",
             format_func=str.capitalize,
         )  # fmt: skip
     return table[table[column] == chosen]
@@ -236,7 +233,7 @@ def _tried_by(row: pd.Series, search: Search) -> str:
 
 
 def _told(row: pd.Series, name: str) -> str:
-    return with_interval(row[name], (row[f"{name} low"], row[f"{name} high"]), metric(name).text)
+    return figure_text(name, Stored(row[name], row[f"{name} low"], row[f"{name} high"]))
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -13,13 +13,12 @@ import pandas as pd
 import streamlit as st
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import MergePlan, check_groups, in_layer_order, short
+from ffmerge_core.plan import MergePlan, check_groups, in_layer_order, short, stack_of
 from ffmerge_core.reporting.figures import similarity_heatmap
+from ffmerge_core.reporting.formats import count
 from pages._ui.pieces.savings import savings
-from pages._ui.pieces.widgets import count
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
-from pages._ui.state.workspace_state import stack_of
 
 BOX, CLICK = "Drag a box", "Click cells"
 
@@ -223,7 +222,7 @@ def _group_list(subject: Subject, stack: str) -> None:
 
 def _edit(index: int) -> None:
     workspace = current_workspace()
-    stack = stack_of(workspace.groups[index])
+    stack = stack_of(workspace.groups[index][0])
     workspace.edit(index)
     workspace.choose(stack=stack)
     # Its stack is turned to, so that the heatmap shows what is edited.

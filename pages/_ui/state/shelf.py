@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ffmerge_core.errors import Cancelled, DataError, PlanError
+from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.runs import RunStore
@@ -22,6 +22,7 @@ from pages._ui.state.subject import Opened, Subject, demo_subject, loaded_subjec
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
     import ffmerge_core as fm
 
@@ -95,6 +96,7 @@ class Shelf:
     scores: Recent[tuple[Opened, str], fm.Evaluation] = field(default_factory=lambda: Recent(16))
     answers: Recent[Question, Answer] = field(default_factory=lambda: Recent(64))
     results: Recent[str, fm.RunResult] = field(default_factory=lambda: Recent(3))
+    pictures: Recent[tuple[str, str, str], go.Figure] = field(default_factory=lambda: Recent(16))
 
     def subject(self, opened: Opened) -> Subject | None:
         """What is known of a model; None if it was not opened yet and no card tells it."""
@@ -128,20 +130,10 @@ class Shelf:
         if self.subject(opened) is None:
             opened = self.open(opened, report)
         model = self.load(opened, report)
-        from ffmerge_core.compression.running import fixed
+        from ffmerge_core.compression.running import check_source
 
         recipe.plan.check(model.sublayers)
-        now = fixed(recipe, model)
-        for what, then, found in (
-            ("weights", recipe.revision, now.revision),
-            ("data", recipe.data_revision, now.data_revision),
-        ):
-            if then not in (None, found):
-                raise PlanError(
-                    f"The {what} of this recipe are others ({str(then)[:12]}) than those that are "
-                    f"here now ({str(found)[:12]}), so it would give other numbers. Restore them, "
-                    "or take its revisions out to open it on these."
-                )
+        check_source(recipe, model)
         return opened
 
     def _forget(self, opened: Opened, revision: str) -> None:
@@ -189,12 +181,27 @@ class Shelf:
         )
         matrix = fm.similarity_matrix(
             feats,
-            of=question.of,  # type: ignore[arg-type]
-            metric=question.metric,  # type: ignore[arg-type]
+            of=question.of,
+            metric=question.metric,
             stack=question.stack,
             report=report,
         )
         return self.answers.put(question, Answer(matrix, feats.n_tokens, feats.shortfall))
+
+    def picture(
+        self, run_id: str, names: tuple[str, str], feats: fm.Features, report: Report
+    ) -> go.Figure:
+        """How a run matched the neurons of (anchor, sublayer); feats: those that it merged by.
+
+        The picture alone is kept, of 256 × 256 points at most: a d_ff × d_ff correlation is not.
+        """
+        from ffmerge_core.reporting.figures import matching_figure
+
+        report(0, 1, f"Correlating the neurons of {' and '.join(names)}")
+        figure = matching_figure(
+            feats.correlation(*names).numpy(), feats.match(*names).permutation.numpy(), names
+        )
+        return self.pictures.put((run_id, *names), figure)
 
     def replay(self, recipe: Recipe, report: Report, folder: Path | None = None) -> fm.RunResult:
         """Carry out a recipe with what is on the shelf, and put there what it made.
@@ -244,7 +251,7 @@ class Shelf:
     def final_score(self, run_id: str, recipe: Recipe, store: RunStore, report: Report) -> str:
         """Add the test split's figures to a run."""
         import ffmerge_core as fm
-        from ffmerge_core.compression.running import scores_record
+        from ffmerge_core.compression.result import scores_record
 
         result = self.results.get(run_id)
         if result is None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core import demos
+from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
+from ffmerge_core.plan.fitting import unlike
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import TASKS
 from ffmerge_core.tasks.task import given
@@ -75,12 +77,21 @@ class Subject:
         """What a recipe is of, if not of this model on this data as both are now; else None."""
         if Opened.of(recipe) != self.opened:
             return f"of {self.source} measured on other data, or in another way,"
-        if recipe.revision not in (None, self.revision):
+        found = unlike(
+            recipe, revision=self.revision, data_revision=self.data_revision, python=None
+        )
+        if found is None:
+            return None
+        if found.what == "weights":
             return f"of other weights at {self.source}"
-        known = self.data_revision, recipe.data_revision
-        if None not in known and len(set(known)) == 2:
-            return f"measured on other content of {self.opened.data or self.data}"
-        return None
+        return f"measured on other content of {self.opened.data or self.data}"
+
+    def unlike_run(self, recipe: Mapping[str, Any]) -> str | None:
+        """The same of a recipe as a run has it, whose plan may be of another version."""
+        try:
+            return self.unlike(Recipe.from_dict(recipe))
+        except FFMergeError:
+            return "with plans of another version"
 
     @property
     def source(self) -> str:

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ffmerge_core.plan import Mergeable, check_groups, in_layer_order
+from ffmerge_core.plan import Mergeable, check_groups, in_layer_order, stack_of
 from ffmerge_core.reporting.folders import write_atomically
 from pages._ui.state.subject import Opened
-from pages._ui.state.workspace_state import Group, Groups, Picked, Settings, State, stack_of
+from pages._ui.state.workspace_state import Group, Groups, Picked, Settings, State
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Workspace:
 
     def draft_of(self, stack: str) -> Group:
         """What is picked of one stack and not yet a group."""
-        return tuple(name for name in self.draft if stack_of((name,)) == stack)
+        return tuple(name for name in self.draft if stack_of(name) == stack)
 
     def editing_in(self, stack: str) -> int | None:
         """Position of the group of this stack that is being edited."""
@@ -159,14 +159,14 @@ class Workspace:
     def set_draft(self, names: Sequence[str], stack: str) -> None:
         """Make `names`, all of one stack, that stack's draft."""
         with self._lock:
-            others = [name for name in self.draft if stack_of((name,)) != stack]
+            others = [name for name in self.draft if stack_of(name) != stack]
             self._pick(replace(self._state.picked, draft=(*others, *names)))
 
     def edit(self, index: int) -> None:
         """Take the members of the group at `index`, counted from 0, into its stack's draft."""
         with self._lock:
             group = self.groups[index]
-            picked = self._state.picked.without_edit().without_draft(stack_of(group))
+            picked = self._state.picked.without_edit().without_draft(stack_of(group[0]))
             self._pick(replace(picked, draft=(*picked.draft, *group), editing=index))
 
     def drop_draft(self, stack: str) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
-from ffmerge_core.plan import Anchor, Method
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.plan import ANCHORS, QUANTIZATIONS, merges, stack_of
 from pages._ui.state.subject import Opened
 
 Group = tuple[str, ...]
 Groups = tuple[Group, ...]
 
-FEATURES = ("output", "pre", "attention", "aligned")
-METRICS = ("cka", "unbiased_cka")
-METHODS = get_args(Method)
-ANCHORS = get_args(Anchor)
-QUANTIZED = ("", *get_args(Quantization))
 HISTORY = 50
 KEPT = 20
 _FORMAT = 2
@@ -28,6 +23,7 @@ _FORMAT = 2
 class Settings:
     """What a tab has chosen for similarity (tokens to stack) and merging.
 
+    seed: of the calibration draw. plan_seed: of a merge that draws weights at random.
     stack: the one whose heatmap is shown; a model that has none of this name shows its first.
     quantize: a `Quantization`, or "" for weights as they are.
     """
@@ -39,6 +35,7 @@ class Settings:
     stack: str = ""
     method: str = "permute"
     anchor: str = "first"
+    plan_seed: int = 0
     quantize: str = ""
 
 
@@ -69,16 +66,16 @@ class Picked:
         """What is picked after an edit in progress was given up, and its draft with it."""
         if self.editing is None:
             return self
-        return self.without_draft(stack_of(self.groups[self.editing]))
+        return self.without_draft(stack_of(self.groups[self.editing][0]))
 
     def without_draft(self, stack: str) -> Picked:
         """What is picked without a stack's draft, and without the edit that it served."""
-        draft = tuple(name for name in self.draft if stack_of((name,)) != stack)
+        draft = tuple(name for name in self.draft if stack_of(name) != stack)
         return replace(self, draft=draft, editing=None if self.edits(stack) else self.editing)
 
     def edits(self, stack: str) -> bool:
         """Whether a group of this stack is being edited."""
-        return self.editing is not None and stack_of(self.groups[self.editing]) == stack
+        return self.editing is not None and stack_of(self.groups[self.editing][0]) == stack
 
     @property
     def names(self) -> frozenset[str]:
@@ -135,11 +132,6 @@ class State:
         )
 
 
-def stack_of(group: Group) -> str:
-    """The stack that a group is of, by its first member."""
-    return group[0].rpartition(".")[0]
-
-
 def _opened(data: Any) -> Opened:
     _expect(data, Opened)
     if not isinstance(data["source"], str) or not isinstance(data["fidelity"], bool):
@@ -178,16 +170,18 @@ def _expect(data: Any, cls: type) -> None:
 def _settings(data: Any) -> Settings:
     known = asdict(Settings())
     if isinstance(data, Mapping):
-        # A file from before there was a choice of int8, or more than one, is as good.
+        # A file from before there was a choice of int8, or more than one, or of the draw's seed,
+        # is as good.
         older = {name: value for name, value in data.items() if name != "int8"}
-        data = {"quantize": "int8" if data.get("int8") is True else "", **older}
+        quantize = "int8" if data.get("int8") is True else ""
+        data = {"quantize": quantize, "plan_seed": 0, **older}
     _expect(data, Settings)
     choices = {
-        "feature": FEATURES,
-        "metric": METRICS,
-        "method": METHODS,
+        "feature": VIEWS,
+        "metric": SIMILARITIES,
+        "method": merges(),
         "anchor": ANCHORS,
-        "quantize": QUANTIZED,
+        "quantize": ("", *QUANTIZATIONS),
     }
     if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")

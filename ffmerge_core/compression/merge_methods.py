@@ -1,0 +1,90 @@
+"""The methods that merge: each gives the one sublayer that stands in the place of a group.
+
+A method is a function `Group` → weights by role, new tensors; its record is in `plan.merge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ffmerge_core.analysis.features import Features
+from ffmerge_core.models.structure import Weights, permute_neurons, weights_by_role
+from ffmerge_core.models.sublayers import FFSublayer
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """What a method is given.
+
+    model: the original. members: two or more, in layer order. anchor: one of them.
+    stack: the number of theirs among the model's stacks, from 0. seed: of a random draw.
+    feats: there if the method's record says that it needs them.
+    """
+
+    model: nn.Module
+    members: tuple[FFSublayer, ...]
+    anchor: FFSublayer
+    stack: int
+    seed: int
+    feats: Features | None
+
+    def weights(self, sublayer: FFSublayer) -> Weights:
+        """A member's own, by role; not copied."""
+        return weights_by_role(self.model, sublayer)
+
+    def aligned(self, sublayer: FFSublayer) -> Weights:
+        """A member's with its neurons in the order of the anchor's (paper, "Align")."""
+        if sublayer is self.anchor:
+            return self.weights(sublayer)
+        assert self.feats is not None, "its method needs features, which was checked"
+        match = self.feats.match(self.anchor.name, sublayer.name)
+        return permute_neurons(self.weights(sublayer), match.permutation, sublayer.transposed)
+
+
+def permuted_average(group: Group) -> Weights:
+    """The mean of all, neurons aligned to the anchor's (Verma et al., arXiv 2501.06126)."""
+    return _mean(group.aligned(sublayer) for sublayer in group.members)
+
+
+def average(group: Group) -> Weights:
+    """The mean of all as they are: the paper's vanilla baseline."""
+    return _mean(group.weights(sublayer) for sublayer in group.members)
+
+
+def copy_of_anchor(group: Group) -> Weights:
+    """The anchor's own."""
+    own = group.weights(group.anchor)
+    return {role: tensor.detach().clone() for role, tensor in own.items()}
+
+
+def random_draw(group: Group) -> Weights:
+    """Normal values with each role's mean and deviation over the members."""
+    # Another draw for another group, in whatever stack; the same one however groups are ordered.
+    number = 1009 * group.seed + group.members[0].index + group.stack * 2**32
+    generator = torch.Generator().manual_seed(number % 2**63)
+    owned = [group.weights(sublayer) for sublayer in group.members]
+    drawn: Weights = {}
+    with torch.no_grad():
+        for role, tensor in owned[0].items():
+            every = torch.stack([weights[role] for weights in owned]).double()
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            drawn[role] = (every.mean() + every.std() * noise).to(tensor.dtype)
+    return drawn
+
+
+def _mean(members: Iterable[Weights]) -> Weights:
+    total: Weights = {}
+    dtypes: dict[str, torch.dtype] = {}
+    n = 0
+    with torch.no_grad():
+        for weights in members:
+            n += 1
+            for role, tensor in weights.items():
+                # fp64 sums: averaging identical sublayers must give them back exactly.
+                total[role] = total.get(role, 0) + tensor.double()
+                dtypes[role] = tensor.dtype
+        return {role: (tensor / n).to(dtypes[role]) for role, tensor in total.items()}

@@ -1,0 +1,30 @@
+"""Packages that not everyone needs, and the extra of this distribution that brings each."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ffmerge_core.errors import FFMergeError, MissingPackageError
+
+# As in pyproject.toml; a test holds them equal.
+EXTRAS = {
+    "accelerate": "recover",
+    "babel": "translation",
+    "bitsandbytes": "llm-int8",
+    "num2words": "translation",
+    "peft": "recover",
+    "sacrebleu": "translation",
+    "torchao": "int8",
+}
+
+
+def require(package: str, what: str, error: type[FFMergeError] = MissingPackageError) -> None:
+    """Raise `error`, saying what to install, if a package of an extra is absent.
+
+    what: needs it, as a sentence begins: "A recovery".
+    """
+    if find_spec(package) is None:
+        raise error(
+            f"{what} needs {package}, which is not installed. Install it: "
+            f'pip install "ffmerge[{EXTRAS[package]}]".'
+        )

@@ -1,0 +1,49 @@
+"""The ways to keep the weights of the blocks in fewer bytes, a record each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from ffmerge_core.errors import PlanError
+from ffmerge_core.kinds import Kind, Kinds, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization(Kind):
+    """All keep the same int8 weights, one scale a row; they differ in how these are computed with.
+
+    requires: a package of an extra. linear: the class of torch Linear that
+    computes; None for torch's own.
+    """
+
+    requires: str = "torchao"
+    linear: Work | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether what it requires is there."""
+        return find_spec(self.requires) is not None
+
+
+QUANTIZATIONS: Kinds[Quantization] = Kinds(
+    "quantize",
+    PlanError,
+    (
+        Quantization(
+            name="int8",
+            label="int8",
+            help="Rounds FF and attention weights, which leaves as many parameters in about a "
+            "quarter of the memory; each pass turns them back, which takes time.",
+        ),
+        Quantization(
+            name="llm.int8",
+            label="LLM.int8()",
+            help="Keeps the same weights and rounds the inputs of each matrix as well; slow "
+            "without a GPU.",
+            source="Dettmers et al., 2022",
+            requires="bitsandbytes",
+            linear="ffmerge_core.models.int8:LLMInt8Linear",
+        ),
+    ),
+)
