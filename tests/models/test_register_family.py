@@ -289,6 +289,11 @@ def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> Non
         fm.register_family(fm.Family(**{**other, "name": "new", "kind": "poetry"}))
 
 
+def test_an_example_of_tokens_needs_a_vocabulary() -> None:
+    with pytest.raises(UnsupportedModelError, match="Linear has no vocab_size"):
+        fm.token_example(nn.Linear(2, 2))
+
+
 def test_a_sublayer_stored_without_its_block_is_read_as_before() -> None:
     old = fm.load(llama()).sublayers[1].to_dict()
     del old["block"], old["alone"]
