@@ -15,6 +15,9 @@ from ffmerge_core.analysis.features import Features
 from ffmerge_core.models.structure import Weights, permute_neurons, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
 
+# Between two stacks' draws. Less than 2^32: torch's generator hears the lowest 32 bits of a seed.
+_APART = 2_654_435_761
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -64,7 +67,7 @@ def copy_of_anchor(group: Group) -> Weights:
 def random_draw(group: Group) -> Weights:
     """Normal values with each role's mean and deviation over the members."""
     # Another draw for another group, in whatever stack; the same one however groups are ordered.
-    number = 1009 * group.seed + group.members[0].index + group.stack * 2**32
+    number = 1009 * group.seed + group.members[0].index + group.stack * _APART
     generator = torch.Generator().manual_seed(number % 2**63)
     owned = [group.weights(sublayer) for sublayer in group.members]
     drawn: Weights = {}

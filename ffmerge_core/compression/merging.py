@@ -87,12 +87,19 @@ def apply(
     >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
     True
     """
+    plan.check(model.sublayers)
+    return applied(model, plan, feats, report)
+
+
+def applied(
+    model: LoadedModel, plan: Plan, feats: Features | None, report: Report = silent
+) -> LoadedModel:
+    """As `apply`, for a plan that was checked."""
     if model.plan is not None:
         raise PlanError(
             "This model is already merged or reduced. Apply a plan to the original model."
         )
     refuse_int8(model.model, model.sublayers, PlanError)
-    plan.check(model.sublayers)
     if plan.needs_features:
         _check_features(model, plan, feats)
     if isinstance(plan, MergePlan):
