@@ -2,8 +2,7 @@
 # torch 2.13.0, CPU: a generator takes and reports 64-bit seeds, but draws by the lowest 32 bits.
 # Seeds that are 2^32 apart give the same numbers, so a larger number added to a seed to keep two
 # draws apart (one a layer, one a stack, one a process) may add nothing. No warning is given.
-# Seen: equal draws for 7 and 7 + 2^32; initial_seed() tells the two apart. On CUDA seeds are not
-# reduced like this (Philox), so a program may behave on one device and not on the other.
+# Seen: equal draws for 7 and 7 + 2^32; initial_seed() tells the two apart.
 set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
