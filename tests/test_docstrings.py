@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 import ffmerge_core as fm
+from ffmerge_core.models.families import FAMILIES
+from ffmerge_core.plan.methods import METHODS
+from ffmerge_core.tasks.kinds import TASKS
+from ffmerge_core.tasks.metrics import METRICS
 
 # What many an example begins with; carried out once for all of them.
 BEGINNING = (
@@ -27,6 +31,13 @@ TAUGHT = [
     for name in fm.__all__
     if not (inspect.isclass(getattr(fm, name)) and issubclass(getattr(fm, name), Exception))
 ]
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What an example registers is known while it runs alone."""
+    with METRICS.registered(), TASKS.registered(), FAMILIES.registered(), METHODS.registered():
+        yield
 
 
 @pytest.fixture(scope="module")
