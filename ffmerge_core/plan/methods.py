@@ -179,7 +179,36 @@ class Method(Kind):
 class Merge(Method):
     """A method of `MergePlan`.
 
-    merge: `compression.merge_methods.Group` → the shared sublayer's weights, by role; new tensors.
+    Parameters
+    ----------
+    name, label, help, source : str
+        As recipes write it; for reading; one sentence; the paper or project that it is from.
+    plan : type
+        `MergePlan`.
+    mark : Mark
+        Its colour and symbol on charts.
+    needs : frozenset of {"anchor", "features", "seed"}
+        What it cannot do without.
+    portable : bool, default True
+        Whether plain transformers and timm can build what it leaves.
+    searched, usual : bool
+        Whether a search of windows may try it, and does by default.
+    int8 : bool, default True
+        Whether the weights of what it leaves can be rounded.
+    merge : callable or str
+        A `Group` → the shared sublayer's weights, by role, in new tensors; or where that function
+        is, as "package.module:function".
+
+    See Also
+    --------
+    register_method : Makes one known.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> record = fm.MergePlan(groups=(("encoder.3", "encoder.4"),), method="copy").record
+    >>> isinstance(record, fm.Merge), record.searched
+    (True, True)
     """
 
     merge: Work
@@ -190,9 +219,39 @@ class Merge(Method):
 class Reduce(Method):
     """A method with plans of its own, which share nothing.
 
-    lay_out: (module, family, sublayers, plan) → the FF sublayers that are left; it changes the
-    module in place, without values. fill: (original, reduced, sublayer, plan, feats) gives one
-    sublayer its values; None where nothing is left to fill.
+    Parameters
+    ----------
+    name, label, help, source : str
+        As recipes write it; for reading; one sentence; the paper or project that it is from.
+    plan : type
+        The class of its plans.
+    mark : Mark
+        Its colour and symbol on charts.
+    needs : frozenset of {"anchor", "features", "seed"}
+        What it cannot do without.
+    portable : bool, default True
+        Whether plain transformers and timm can build what it leaves.
+    searched, usual : bool
+        Whether a search of windows may try it, and does by default.
+    int8 : bool, default True
+        Whether the weights of what it leaves can be rounded.
+    lay_out : callable or str
+        (module, family, sublayers, plan) → the FF sublayers that are left; it changes the module in
+        place, without values. Or where that function is, as "package.module:function".
+    fill : callable or str, optional
+        (original, reduced, sublayer, plan, feats) gives one sublayer its values; None where nothing
+        is left to fill.
+
+    See Also
+    --------
+    register_method : Makes one known.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> record = fm.Factor(("encoder.3",), rank=8).record
+    >>> isinstance(record, fm.Reduce), record.portable
+    (True, False)
     """
 
     lay_out: Work
