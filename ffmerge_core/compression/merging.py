@@ -12,7 +12,7 @@ from ffmerge_core.kinds import resolve
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
-from ffmerge_core.plan import Merge, MergePlan, Plan, in_layer_order
+from ffmerge_core.plan import REPAIRS, Merge, MergePlan, Plan, in_layer_order
 from ffmerge_core.progress import Report, silent
 
 
@@ -125,9 +125,11 @@ def _merge(
             # From the second on, these are the Parameters that the first now owns: tied.
             set_weights(merged, sublayer, weights)
             weights = weights_by_role(merged, sublayer)
+    expected = model.n_parameters - plan.parameters_removed(model.sublayers)
+    if plan.repair is not None:
+        expected += resolve(REPAIRS[plan.repair].work)(model, merged, plan, feats, report)
     report(1, 1, "Merged")
     result = replace(model, model=merged, plan=plan)
-    expected = model.n_parameters - plan.parameters_removed(model.sublayers)
     if result.n_parameters != expected:
         raise ProofError(
             f"The merged model holds {result.n_parameters:,} parameters where {expected:,} were "
@@ -141,7 +143,7 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
 
     Nothing for a plan that does not align.
     """
-    if not isinstance(plan, MergePlan) or not plan.needs_features:
+    if not isinstance(plan, MergePlan) or not plan.aligns:
         return
     groups = [in_layer_order(group, feats.sublayers) for group in plan.groups]
     pairs = [
@@ -158,7 +160,7 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
 
 def aligned_pairs(plan: Plan, feats: Features) -> tuple[AlignedPair, ...]:
     """The plan's matches, anchor by anchor; empty for plans that do not align."""
-    if not isinstance(plan, MergePlan) or not plan.needs_features:
+    if not isinstance(plan, MergePlan) or not plan.aligns:
         return ()
     pairs = []
     for group in plan.groups:
