@@ -179,22 +179,10 @@ class Method(Kind):
 class Merge(Method):
     """A method of `MergePlan`.
 
+    Beside what every `Method` says:
+
     Parameters
     ----------
-    name, label, help, source : str
-        As recipes write it; for reading; one sentence; the paper or project that it is from.
-    plan : type
-        `MergePlan`.
-    mark : Mark
-        Its colour and symbol on charts.
-    needs : frozenset of {"anchor", "features", "seed"}
-        What it cannot do without.
-    portable : bool, default True
-        Whether plain transformers and timm can build what it leaves.
-    searched, usual : bool
-        Whether a search of windows may try it, and does by default.
-    int8 : bool, default True
-        Whether the weights of what it leaves can be rounded.
     merge : callable or str
         A `Group` → the shared sublayer's weights, by role, in new tensors; or where that function
         is, as "package.module:function".
@@ -219,22 +207,10 @@ class Merge(Method):
 class Reduce(Method):
     """A method with plans of its own, which share nothing.
 
+    Beside what every `Method` says:
+
     Parameters
     ----------
-    name, label, help, source : str
-        As recipes write it; for reading; one sentence; the paper or project that it is from.
-    plan : type
-        The class of its plans.
-    mark : Mark
-        Its colour and symbol on charts.
-    needs : frozenset of {"anchor", "features", "seed"}
-        What it cannot do without.
-    portable : bool, default True
-        Whether plain transformers and timm can build what it leaves.
-    searched, usual : bool
-        Whether a search of windows may try it, and does by default.
-    int8 : bool, default True
-        Whether the weights of what it leaves can be rounded.
     lay_out : callable or str
         (module, family, sublayers, plan) → the FF sublayers that are left; it changes the module in
         place, without values. Or where that function is, as "package.module:function".
