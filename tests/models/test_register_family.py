@@ -11,7 +11,6 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 import ffmerge_core as fm
-from ffmerge_core.errors import DataError, PlanError, UnsupportedModelError
 from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import DropFF, DropLayers, Factor
 from tests.conftest import randomise
@@ -171,7 +170,9 @@ def test_a_configuration_that_does_not_say_the_longest_input_is_a_sentence(
     pairs: Path, tmp_path: Path
 ) -> None:
     silent = fm.Family(**{**vars(T5), "name": "silent", "longest": "max_position_embeddings"})
-    with pytest.raises(UnsupportedModelError, match=r"T5 has no max_position|silent has no max_p"):
+    with pytest.raises(
+        fm.UnsupportedModelError, match=r"T5 has no max_position|silent has no max_p"
+    ):
         silent.longest_input(t5())
 
 
@@ -222,7 +223,9 @@ def written(module: nn.Module, cached: bool) -> torch.Tensor:
 def test_a_block_by_which_the_others_live_stays() -> None:
     """Dropped, the others would run without positions, and nobody would be told."""
     model = fm.load(t5())
-    with pytest.raises(PlanError, match=r"encoder\.0 cannot be dropped.*relative_attention_bias"):
+    with pytest.raises(
+        fm.PlanError, match=r"encoder\.0 cannot be dropped.*relative_attention_bias"
+    ):
         fm.apply(model, DropLayers(("encoder.0",)))
     fixed = [s.name for s in model.sublayers if s.alone is not None]
     assert fixed == ["encoder.0", "decoder.0"]
@@ -280,17 +283,17 @@ def test_they_are_recovered_by_adapters_and_rounded(
 
 
 def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> None:
-    with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM belongs to the family"):
+    with pytest.raises(fm.UnsupportedModelError, match="LlamaForCausalLM belongs to the family"):
         fm.register_family(fm.Family(**{**vars(LLAMA), "name": "again"}))
     other = {**vars(LLAMA), "classes": (("transformers", "Other"),)}
-    with pytest.raises(UnsupportedModelError, match="'transformers Llama' already"):
+    with pytest.raises(fm.UnsupportedModelError, match="'transformers Llama' already"):
         fm.register_family(fm.Family(**other))
-    with pytest.raises(DataError, match="kind of task is 'poetry'"):
+    with pytest.raises(fm.DataError, match="kind of task is 'poetry'"):
         fm.register_family(fm.Family(**{**other, "name": "new", "kind": "poetry"}))
 
 
 def test_an_example_of_tokens_needs_a_vocabulary() -> None:
-    with pytest.raises(UnsupportedModelError, match="Linear has no vocab_size"):
+    with pytest.raises(fm.UnsupportedModelError, match="Linear has no vocab_size"):
         fm.token_example(nn.Linear(2, 2))
 
 

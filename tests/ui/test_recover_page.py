@@ -195,7 +195,7 @@ def kill_one(home: Path, recipe: Mapping[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(recipe), str(home)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
+        env=os.environ.copy(),
         capture_output=True,
         text=True,
         timeout=600,
