@@ -21,10 +21,25 @@ Work: TypeAlias = Callable[..., Any] | str
 
 @dataclass(frozen=True)
 class Kind:
-    """What every record says.
+    """What every record says: of a method, a family, a task, a metric.
 
-    name: as recipes, options and tables write it. label: for reading, such as "Permute".
-    help: one sentence. source: the paper or project that it is from, if there is one.
+    Parameters
+    ----------
+    name : str
+        As recipes, options and tables write it.
+    label : str
+        For reading, such as "Permute".
+    help : str
+        One sentence.
+    source : str, optional
+        The paper or project that it is from.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> kind = fm.Kind("permute", "Permute", "Aligns neurons, then averages.")
+    >>> kind.line
+    'Permute: aligns neurons, then averages'
     """
 
     name: str

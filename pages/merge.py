@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ffmerge_core.errors import DataError
-from ffmerge_core.plan import ANCHORS, METHODS, Recipe, merges, short
+from ffmerge_core.plan import ANCHORS, METHODS, REPAIRS, Recipe, merges, short
 from ffmerge_core.reporting.recoveries import name_of
 from ffmerge_core.reporting.runs import Run
 from pages._ui.merge.alignment import alignment
@@ -31,7 +31,7 @@ from pages._ui.state.subject import Opened, Subject
 def choose(subject: Subject) -> Recipe:
     workspace = current_workspace()
     chosen = workspace.settings
-    for key in ("method", "anchor", "quantize"):
+    for key in ("method", "anchor", "quantize", "repair"):
         st.session_state.setdefault(key, getattr(chosen, key))
     left, middle, right = st.columns([4, 2, 4], gap="large")
     method = left.radio(
@@ -50,8 +50,9 @@ def choose(subject: Subject) -> Recipe:
         seed = (
             choose_draw(chosen.plan_seed) if "seed" in METHODS[method].needs else chosen.plan_seed
         )
+        repair = choose_repair() if REPAIRS else chosen.repair
         quantize = choose_weights("quantize")
-    workspace.choose(method=method, anchor=anchor, plan_seed=seed, quantize=quantize)
+    workspace.choose(method=method, anchor=anchor, plan_seed=seed, repair=repair, quantize=quantize)
     with right:
         for number, group in enumerate(workspace.groups, start=1):
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
@@ -59,6 +60,18 @@ def choose(subject: Subject) -> Recipe:
         if quantize:
             st.caption(f"Memory is before the weights are rounded to {weights_label(quantize)}.")
     return recipe_of(workspace.state)
+
+
+def choose_repair() -> str:
+    """What is done to the shared sublayers after the merge."""
+    return st.segmented_control(
+        "Repair",
+        ("", *REPAIRS),
+        required=True,
+        key="repair",
+        format_func=lambda name: REPAIRS[name].label if name else "None",
+        help=" ".join(record.sentence for record in REPAIRS.values()),
+    )
 
 
 def choose_draw(chosen: int) -> int:

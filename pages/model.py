@@ -31,7 +31,8 @@ def overview(subject: Subject) -> None:
             width="content",
         )
         for name, figure in figures:
-            st.metric(f"Validation {name}", metric(name).text(figure.value), width="content")
+            say = metric(name)
+            st.metric(f"Validation {name}", say.text(figure.value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
         st.caption("This is the original, which agrees with itself; a merge is compared with it.")

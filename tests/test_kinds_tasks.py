@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ from pages._ui.state.subject import Opened
 from tests.models.test_register_family import LLAMA, llama
 from tests.models.tiny import gpt2
 from tests.tasks.texts import bytes_tokenizer
-from tests.ui.pages_support import go, id_of, metrics, open_app, press, sentences
+from tests.ui.pages_support import DEMO, go, id_of, metrics, open_app, press, sentences
 
 GROUP = ("decoder.1", "decoder.2")
 SURPRISE = fm.Metric(
@@ -215,6 +217,30 @@ def test_a_task_need_not_say_what_its_data_came_as(data: Path) -> None:
 def test_a_metric_that_nobody_registered_says_how_it_is_registered(data: Path) -> None:
     with pytest.raises(DataError, match=r"no metric called 'taste'.*fm\.register_metric\(fm\.Met"):
         metric("taste")
+
+
+def test_a_run_of_such_a_metric_is_a_sentence_on_the_pages_and_no_crash() -> None:
+    score = {"split": "validation", "metric": "taste", "n": 3, "value": 0.9, "loss": 0.3,
+             "interval": [0.8, 1.0], "loss_interval": [0.2, 0.4]}  # fmt: skip
+    sizes = {"n_parameters": 600_000, "weight_bytes": 2_400_000}
+    result = {
+        "original": {"validation": score, **sizes},
+        "merged": {"validation": score, **sizes},
+        "difference": {"validation": score | {"agreement": 0.9}},
+    }
+    recipe = Recipe(DEMO, MergePlan((("encoder.1", "encoder.2"),), method="vanilla"))
+    run = run_store().start(recipe.to_dict(), DEMO, "mine", {})
+    run_store().finish(run.id, result, {"merge": 1.0}, None)
+    tab = open_app("compare")
+    assert ["fm.register_metric" in error.value for error in tab.error] == [True]
+
+
+def test_the_records_are_read_without_torch() -> None:
+    modules = "tasks.metrics", "tasks.kinds", "models.families"
+    code = f"import sys, {', '.join(f'ffmerge_core.{name}' for name in modules)}\n"
+    code += "print([name for name in ('torch', 'numpy', 'transformers') if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 def test_each_record_stands_in_its_order_and_says_what_it_is() -> None:

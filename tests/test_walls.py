@@ -24,6 +24,7 @@ WINGS = (
 PURE = (
     "plan",
     "tasks.metrics",
+    "tasks.kinds",
     "analysis.similarity",
     "analysis.alignment",
     "analysis.clustering",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
-from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, Anchor, merges, searched
+from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, REPAIRS, Anchor, merges, searched
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
@@ -105,6 +105,16 @@ MethodOption = Annotated[
         metavar="NAME",
         parser=one_of(merges),
         help="What stands in a group's place: " + described(merges()),
+    ),
+]
+RepairOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repair",
+        metavar="NAME",
+        parser=one_of(lambda: REPAIRS),
+        hidden=not REPAIRS,
+        help=f"After the merge, without labels: {', '.join(REPAIRS)}.",
     ),
 ]
 PlanSeedOption = Annotated[

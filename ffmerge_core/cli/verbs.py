@@ -30,6 +30,7 @@ from ffmerge_core.cli.options import (
     QuantizeOption,
     RecipeArgument,
     RecipeOption,
+    RepairOption,
     Scored,
     SeedOption,
     SourceArgument,
@@ -210,6 +211,7 @@ def merge(
     method: MethodOption = "permute",
     anchor: AnchorOption = "first",
     plan_seed: PlanSeedOption = 0,
+    repair: RepairOption = None,
     tokens: TokensOption = 10_000,
     seed: SeedOption = 0,
     data: DataOption = None,
@@ -226,7 +228,7 @@ def merge(
     with progress() as report:
         model = opened(source, data, fidelity, report)
         names = [sublayer.name for sublayer in model.sublayers]
-        plan = MergePlan(groups_of(group, names), method, anchor, plan_seed)
+        plan = MergePlan(groups_of(group, names), method, anchor, plan_seed, repair)
         wanted = Recipe(
             model.source, plan, fidelity=fidelity, tokens=tokens, seed=seed, quantize=quantize
         )

@@ -60,6 +60,8 @@ def _targets(student: nn.Module, model: LoadedModel) -> list[str]:
         for name, module in student.named_modules()
         if isinstance(getattr(module, "weight", None), Tensor)
         and module.weight.ndim == 2
+        # Such as T5's positions, which its first attention holds.
+        and not isinstance(module, nn.Embedding)
         and (name in feed_forward or not set(name.split(".")).isdisjoint(model.family.attention))
     ]
 

@@ -15,14 +15,37 @@ from ffmerge_core.analysis.features import Features
 from ffmerge_core.models.structure import Weights, permute_neurons, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
 
+# Between two stacks' draws. Less than 2^32: torch's generator hears the lowest 32 bits of a seed.
+_APART = 2_654_435_761
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """What a method is given.
+    """What a method of merging is given; it gives back the shared sublayer's weights, by role.
 
-    model: the original. members: two or more, in layer order. anchor: one of them.
-    stack: the number of theirs among the model's stacks, from 0. seed: of a random draw.
-    feats: there if the method's record says that it needs them.
+    Attributes
+    ----------
+    model : nn.Module
+        The original.
+    members : tuple of FFSublayer
+        Two or more, in layer order.
+    anchor : FFSublayer
+        One of them.
+    stack : int
+        The number of theirs among the model's stacks, from 0.
+    seed : int
+        Of a random draw.
+    feats : Features or None
+        There if the method's record says that it needs them.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> members = model.sublayers[4:6]
+    >>> group = fm.Group(model.model, members, members[0], stack=0, seed=0, feats=None)
+    >>> {role: tuple(tensor.shape) for role, tensor in group.weights(group.anchor).items()}
+    {'in.weight': (256, 64), 'in.bias': (256,), 'out.weight': (64, 256), 'out.bias': (64,)}
     """
 
     model: nn.Module
@@ -64,7 +87,7 @@ def copy_of_anchor(group: Group) -> Weights:
 def random_draw(group: Group) -> Weights:
     """Normal values with each role's mean and deviation over the members."""
     # Another draw for another group, in whatever stack; the same one however groups are ordered.
-    number = 1009 * group.seed + group.members[0].index + group.stack * 2**32
+    number = 1009 * group.seed + group.members[0].index + group.stack * _APART
     generator = torch.Generator().manual_seed(number % 2**63)
     owned = [group.weights(sublayer) for sublayer in group.members]
     drawn: Weights = {}

@@ -12,7 +12,7 @@ from ffmerge_core.kinds import resolve
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
-from ffmerge_core.plan import Merge, MergePlan, Plan, in_layer_order
+from ffmerge_core.plan import REPAIRS, Merge, MergePlan, Plan, in_layer_order
 from ffmerge_core.progress import Report, silent
 
 
@@ -87,12 +87,19 @@ def apply(
     >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
     True
     """
+    plan.check(model.sublayers)
+    return applied(model, plan, feats, report)
+
+
+def applied(
+    model: LoadedModel, plan: Plan, feats: Features | None, report: Report = silent
+) -> LoadedModel:
+    """As `apply`, for a plan that was checked."""
     if model.plan is not None:
         raise PlanError(
             "This model is already merged or reduced. Apply a plan to the original model."
         )
     refuse_int8(model.model, model.sublayers, PlanError)
-    plan.check(model.sublayers)
     if plan.needs_features:
         _check_features(model, plan, feats)
     if isinstance(plan, MergePlan):
@@ -125,9 +132,11 @@ def _merge(
             # From the second on, these are the Parameters that the first now owns: tied.
             set_weights(merged, sublayer, weights)
             weights = weights_by_role(merged, sublayer)
+    expected = model.n_parameters - plan.parameters_removed(model.sublayers)
+    if plan.repair is not None:
+        expected += resolve(REPAIRS[plan.repair].work)(model, merged, plan, feats, report)
     report(1, 1, "Merged")
     result = replace(model, model=merged, plan=plan)
-    expected = model.n_parameters - plan.parameters_removed(model.sublayers)
     if result.n_parameters != expected:
         raise ProofError(
             f"The merged model holds {result.n_parameters:,} parameters where {expected:,} were "
@@ -141,7 +150,7 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
 
     Nothing for a plan that does not align.
     """
-    if not isinstance(plan, MergePlan) or not plan.needs_features:
+    if not isinstance(plan, MergePlan) or not plan.aligns:
         return
     groups = [in_layer_order(group, feats.sublayers) for group in plan.groups]
     pairs = [
@@ -158,7 +167,7 @@ def align(plan: Plan, feats: Features, report: Report = silent) -> None:
 
 def aligned_pairs(plan: Plan, feats: Features) -> tuple[AlignedPair, ...]:
     """The plan's matches, anchor by anchor; empty for plans that do not align."""
-    if not isinstance(plan, MergePlan) or not plan.needs_features:
+    if not isinstance(plan, MergePlan) or not plan.aligns:
         return ()
     pairs = []
     for group in plan.groups:

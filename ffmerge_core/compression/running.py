@@ -9,7 +9,7 @@ from pathlib import Path
 from ffmerge_core.analysis.calibration import calibrate
 from ffmerge_core.analysis.features import Features
 from ffmerge_core.compression.cost import latencies, measured, versions
-from ffmerge_core.compression.merging import align, apply
+from ffmerge_core.compression.merging import align, applied
 from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.compression.result import RunResult
@@ -105,7 +105,7 @@ def run(
             with cost.step("align"):
                 align(recipe.plan, feats, _part(report, 2))
         with cost.step("merge"):
-            merged = apply(model, recipe.plan, feats, _part(report, 3))
+            merged = applied(model, recipe.plan, feats, _part(report, 3))
         with cost.step("evaluate"):
             before = before or evaluate(model, "validation", _part(report, 4))
         if recipe.recovery is not None:

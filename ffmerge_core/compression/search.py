@@ -97,8 +97,7 @@ def search_windows(
     remove : int
         FF sublayers to remove; a window has one more, in each stack that is searched.
     methods : sequence of str, default ("permute",)
-        One that merges nothing, as "layer drop", takes windows of as many layers as leave the
-        number of parameters nearest to the merge's.
+        "layer drop" takes windows that leave the number of parameters nearest to the merge's.
     anchors : sequence of {"first", "middle", "last"}, default ("first",)
         The middle of two layers is the first of them, and is not tried again.
     stack : str, optional

@@ -24,7 +24,12 @@ from ffmerge_core.plan import DropFF, DropLayers, Factor, Narrow, Plan, Reduce
 
 
 class Nothing(nn.Module):
-    """Stands where a matrix was: zeros of `width` features for every row, no parameters."""
+    """Stands where a matrix was: zeros of `width` features for every row, no parameters.
+
+    weight: T5 asks every W_out which type its weight has.
+    """
+
+    weight = None
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,6 +38,12 @@ class Nothing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (…, any width) → zeros, (…, width)."""
         return x.new_zeros((*x.shape[:-1], self.width))
+
+
+class Product(nn.Sequential):
+    """Stands where a matrix was: two of a lower rank. weight: as of `Nothing`."""
+
+    weight = None
 
 
 def lay_out(
@@ -196,7 +207,7 @@ def _factor(module: nn.Module, sublayer: FFSublayer, rank: int) -> None:
         second = _linear(rank, n_out, weight)
         second.bias = bias  # type: ignore[assignment]
         module.set_submodule(
-            path, nn.Sequential(first, second).train(module.get_submodule(path).training)
+            path, Product(first, second).train(module.get_submodule(path).training)
         )
 
 

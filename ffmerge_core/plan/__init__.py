@@ -32,6 +32,7 @@ from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
 from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow
 from ffmerge_core.plan.reduction import Reduction, Sized, Windowed
+from ffmerge_core.plan.repairs import REPAIRS, Repair
 from ffmerge_core.plan.words import layers_in_words, plan_in_words, short, stack_of
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "METHODS",
     "NOTHING_MERGED",
     "QUANTIZATIONS",
+    "REPAIRS",
     "Anchor",
     "Curve",
     "CurvePoint",
@@ -56,6 +58,7 @@ __all__ = [
     "Recovery",
     "Reduce",
     "Reduction",
+    "Repair",
     "Sized",
     "Stopped",
     "Windowed",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BLUE, GREEN, ORANGE, PURPLE
 from ffmerge_core.plan.methods import METHODS, Mark, Merge, Mergeable, Owned, Plan, merges
+from ffmerge_core.plan.repairs import REPAIRS
 from ffmerge_core.plan.values import one_of, whole
 
 Anchor = Literal["first", "middle", "last"]
@@ -31,7 +32,9 @@ class MergePlan(Plan):
         Which member, in layer order, the others are aligned to (or copied from). "middle" of an
         even group is the earlier of the two; the authors' code takes the later.
     seed : int, default 0
-        Of method "random".
+        Of a method that draws at random.
+    repair : str, optional
+        What is done to the shared sublayers after the merge, by the name of its record.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class MergePlan(Plan):
     method: str = "permute"
     anchor: Anchor = "first"
     seed: int = 0
+    repair: str | None = None
     kind = "merge"
 
     def __post_init__(self) -> None:
@@ -60,11 +64,24 @@ class MergePlan(Plan):
         one_of("method", self.method, merges())
         one_of("anchor", self.anchor, ANCHORS)
         whole("seed", self.seed, 0)
+        if self.repair is not None:
+            REPAIRS.of(self.repair)
 
     @property
     def uses_anchor(self) -> bool:
         """Whether the anchor matters: an average of all and a fresh draw have none."""
         return "anchor" in self.record.needs
+
+    @property
+    def aligns(self) -> bool:
+        """Whether its method matches neurons."""
+        return "features" in self.record.needs
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether its method or its repair is carried out by what the model does on data."""
+        repairs = REPAIRS[self.repair].needs if self.repair is not None else frozenset()
+        return self.aligns or "features" in repairs
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +95,8 @@ class MergePlan(Plan):
     @property
     def detail(self) -> str:
         drawn = f", seed {self.seed}" if "seed" in self.record.needs and self.seed else ""
-        return (f", anchor {self.anchor}" if self.uses_anchor else "") + drawn
+        repaired = f", repaired by {self.repair}" if self.repair else ""
+        return (f", anchor {self.anchor}" if self.uses_anchor else "") + drawn + repaired
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
@@ -88,6 +106,14 @@ class MergePlan(Plan):
         """Parameters saved by tying, exactly (k − 1) sublayers a group."""
         size = {sublayer.name: sublayer.n_parameters for sublayer in sublayers}
         return sum(size[group[0]] * (len(group) - 1) for group in self.groups)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        values = super().to_dict()
+        if self.repair is None:
+            # A recipe is known by what it says: one without a repair says nothing of it.
+            del values["repair"]
+        return values
 
     def anchor_of(self, group: Sequence[str]) -> str:
         """The anchor's name; `group` in layer order."""

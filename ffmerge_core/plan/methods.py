@@ -179,7 +179,24 @@ class Method(Kind):
 class Merge(Method):
     """A method of `MergePlan`.
 
-    merge: `compression.merge_methods.Group` → the shared sublayer's weights, by role; new tensors.
+    Beside what every `Method` says:
+
+    Parameters
+    ----------
+    merge : callable or str
+        A `Group` → the shared sublayer's weights, by role, in new tensors; or where that function
+        is, as "package.module:function".
+
+    See Also
+    --------
+    register_method : Makes one known.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> record = fm.MergePlan(groups=(("encoder.3", "encoder.4"),), method="copy").record
+    >>> isinstance(record, fm.Merge), record.searched
+    (True, True)
     """
 
     merge: Work
@@ -190,9 +207,27 @@ class Merge(Method):
 class Reduce(Method):
     """A method with plans of its own, which share nothing.
 
-    lay_out: (module, family, sublayers, plan) → the FF sublayers that are left; it changes the
-    module in place, without values. fill: (original, reduced, sublayer, plan, feats) gives one
-    sublayer its values; None where nothing is left to fill.
+    Beside what every `Method` says:
+
+    Parameters
+    ----------
+    lay_out : callable or str
+        (module, family, sublayers, plan) → the FF sublayers that are left; it changes the module in
+        place, without values. Or where that function is, as "package.module:function".
+    fill : callable or str, optional
+        (original, reduced, sublayer, plan, feats) gives one sublayer its values; None where nothing
+        is left to fill.
+
+    See Also
+    --------
+    register_method : Makes one known.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> record = fm.Factor(("encoder.3",), rank=8).record
+    >>> isinstance(record, fm.Reduce), record.portable
+    (True, False)
     """
 
     lay_out: Work

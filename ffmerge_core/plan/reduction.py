@@ -14,7 +14,19 @@ from ffmerge_core.plan.values import fields_of
 class Reduction(Plan):
     """A plan of one kind of reduction: a dataclass whose first field names FF sublayers.
 
-    unfit: why a model has no plan of this kind, where it has none.
+    A class of your own says `kind` and `method`, which `register_method` makes known, and `unfit`:
+    why a model has no plan of this kind, where it has none.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The FF sublayers that it changes.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> isinstance(fm.DropLayers(("encoder.3",)), fm.Reduction)
+    True
     """
 
     unfit: ClassVar[str]
@@ -40,7 +52,16 @@ class Reduction(Plan):
 
 
 class Windowed(Reduction):
-    """A reduction of adjacent layers: where they are is a choice. spared: a stack keeps so many."""
+    """A reduction of adjacent layers: where they are is a choice, which a search makes.
+
+    A class of your own says `spared`: how many layers a stack keeps.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.DropLayers.over(["encoder.3", "encoder.4"])
+    DropLayers(layers=('encoder.3', 'encoder.4'))
+    """
 
     spared: ClassVar[int] = 0
 
@@ -51,7 +72,17 @@ class Windowed(Reduction):
 
 
 class Sized(Reduction):
-    """A reduction that takes evenly from many sublayers: how much is a choice."""
+    """A reduction that takes evenly from many sublayers: how much is a choice.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> fm.Factor.sizes(model.sublayers)
+    range(1, 52)
+    >>> fm.Factor.of_size(["encoder.3"], 8)
+    Factor(sublayers=('encoder.3',), rank=8)
+    """
 
     @classmethod
     def sizes(cls, sublayers: Sequence[Mergeable]) -> range:

@@ -19,14 +19,47 @@ Shows = Literal["images", "texts", "sentences"]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskKind(Kind):
-    """One kind of task. `tasks.fidelity` is none: it scores the inputs of any of them.
+    """One kind of task, with what the user's own data for it looks like.
 
-    metric: a name in `METRICS`. examples: what a model is scored on, in the plural.
-    data: what the user's own data is, in a few words, such as "a text file". format: how it
-    has to look, in sentences. read: (model, path, fidelity, report) → the task of that data;
-    by fidelity it needs no labels. takes_digits: whether `read` knows the built-in "digits".
-    shows: how the pages look at one example, which its task holds as the package's own tasks
-    do; None for a plain list of numbers and losses.
+    Fidelity is none: it scores the inputs of any of them.
+
+    Attributes
+    ----------
+    name : str
+        As a `Task` and a `Family` say it, such as "translation".
+    label : str
+        For reading.
+    help : str
+        One sentence.
+    source : str
+        The paper or project that it is from, if there is one.
+    metric : str
+        What it is scored by, such as "BLEU".
+    examples : str
+        What a model is scored on, in the plural.
+    data : str
+        What the user's own data is, in a few words, such as "a text file".
+    format : str
+        How that data has to look, in sentences.
+    read : callable or str
+        (model, path, fidelity, report) → the task of that data, or "module:function"; by
+        fidelity it needs no labels.
+    takes_digits : bool
+        Whether `read` knows the built-in "digits".
+    shows : {"images", "texts", "sentences"} or None
+        How the pages look at one example, which its task holds as `ImageClassification`,
+        `LanguageModeling` or `Translation` does; None for a list of numbers and losses.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> riddles = fm.TaskKind(
+    ...     "riddles", "Riddles", "Guesses riddles.", metric="accuracy", examples="riddles",
+    ...     data="a file of riddles", format="A text file with a riddle a line.",
+    ...     read="my_package.riddles:read",
+    ... )
+    >>> riddles.shows is None
+    True
     """
 
     metric: str
@@ -83,8 +116,32 @@ TASKS = Kinds(
 
 
 def register_task(kind: TaskKind) -> TaskKind:
-    """Make a kind of task of your own known, at the end of the list.
+    """Make a kind of task of your own known: data for it is read, and pages offer it.
 
-    Raises `DataError` if there is one of its name.
+    Parameters
+    ----------
+    kind : TaskKind
+        Its record, which goes to the end of the list.
+
+    Returns
+    -------
+    TaskKind
+        The same.
+
+    Raises
+    ------
+    DataError
+        If there is one of its name.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> riddles = fm.TaskKind(
+    ...     "riddles", "Riddles", "Guesses riddles.", metric="accuracy", examples="riddles",
+    ...     data="a file of riddles", format="A text file with a riddle a line.",
+    ...     read="my_package.riddles:read",
+    ... )
+    >>> fm.register_task(riddles).label
+    'Riddles'
     """
     return TASKS.register(kind)

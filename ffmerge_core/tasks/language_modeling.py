@@ -111,8 +111,7 @@ class LanguageModeling:
     def calibration(self, seed: int, batch_size: int = _WINDOWS_A_BATCH) -> Iterator[Batch]:
         """Windows of the training split, one a document before a second of any, in a drawn order.
 
-        Documents are encoded when their turn comes, so a few tokens of a large split are
-        there at once.
+        Documents are encoded when their turn comes, so never all of a large split at once.
         """
         for windows in batches(self._training_windows(seed), batch_size):
             yield self._batch(windows)

@@ -16,11 +16,40 @@ from ffmerge_core.kinds import Kind, Kinds
 class Metric(Kind):
     """One kind of figure.
 
-    label: as a title, such as "Perplexity"; name stands inside a sentence. digits: after the
-    decimal point. percent: a share in [0, 1], written in percent. alike: what it is that two
-    models say alike, such as "predictions that agree"; None where the figure is itself such a
-    share. loss: what the loss beside it is called. answers: whether each example has an answer,
-    such as a class or a text, which another model can give otherwise; an embedding is none.
+    Attributes
+    ----------
+    name : str
+        As tables and sentences write it, such as "perplexity".
+    label : str
+        As a title, such as "Perplexity".
+    help : str
+        One sentence.
+    source : str
+        The paper that it is from, if there is one.
+    higher_is_better : bool
+        Which way is better; it cannot be guessed.
+    digits : int
+        After the decimal point.
+    percent : bool
+        A share in [0, 1], written in percent.
+    alike : str or None
+        What it is that two models say alike, such as "predictions that agree"; None where the
+        figure is itself such a share.
+    loss : str
+        What the loss beside it is called.
+    answers : bool
+        Whether each example has an answer, such as a class or a text, which another model can
+        give otherwise; an embedding is none.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> f1 = fm.Metric(
+    ...     "F1", "F1", "The harmonic mean of precision and recall.",
+    ...     higher_is_better=True, digits=1, percent=True,
+    ... )
+    >>> f1.text(0.8125), f1.change_text(-0.02)
+    ('81.2%', '−2.0 points')
     """
 
     higher_is_better: bool
@@ -152,8 +181,31 @@ def metric(name: str) -> Metric:
 
 
 def register_metric(metric: Metric) -> Metric:
-    """Make a metric of your own known, at the end of the list.
+    """Make a metric of your own known: tables, charts and pages then write it.
 
-    Raises `DataError` if there is one of its name.
+    Parameters
+    ----------
+    metric : Metric
+        Its record, which goes to the end of the list.
+
+    Returns
+    -------
+    Metric
+        The same.
+
+    Raises
+    ------
+    DataError
+        If there is one of its name.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> f1 = fm.Metric(
+    ...     "F1", "F1", "The harmonic mean of precision and recall.",
+    ...     higher_is_better=True, digits=1, percent=True,
+    ... )
+    >>> fm.register_metric(f1).axis
+    'F1, higher is better'
     """
     return METRICS.register(metric)

@@ -6,11 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import torch
+from torch import nn
 
+import ffmerge_core as fm
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS, Similarity, View
 from ffmerge_core.compression.merge_methods import Group, average
-from ffmerge_core.models.structure import Weights
-from ffmerge_core.plan import METHODS, QUANTIZATIONS, Merge, MergePlan, Quantization, Reduce
+from ffmerge_core.models.structure import Weights, weights_by_role
+from ffmerge_core.plan import (
+    METHODS,
+    QUANTIZATIONS,
+    REPAIRS,
+    Merge,
+    MergePlan,
+    Quantization,
+    Reduce,
+    Repair,
+)
 from ffmerge_core.plan.methods import Mark
 from ffmerge_core.plan.reduce import DropFF
 from ffmerge_core.storage.layouts import LAYOUTS, Layout
@@ -59,6 +71,24 @@ def hush() -> Iterator[Reduce]:
         lay_out="ffmerge_core.models.reductions:drop_ff",
     )
     with METHODS.registered(record):
+        yield record
+
+
+def doubled(
+    original: fm.LoadedModel, merged: nn.Module, plan: MergePlan, feats: object, report: object
+) -> int:
+    """Twice the shared W_out; no parameter more."""
+    by_name = {sublayer.name: sublayer for sublayer in original.sublayers}
+    with torch.no_grad():
+        for group in plan.groups:
+            weights_by_role(merged, by_name[group[0]])["out.weight"].mul_(2)
+    return 0
+
+
+@pytest.fixture
+def double() -> Iterator[Repair]:
+    record = Repair(name="double", label="Double", help="Doubles W_out.", work=doubled)
+    with REPAIRS.registered(record):
         yield record
 
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import ffmerge_core as fm
 from ffmerge_core.analysis.views import Similarity, View
-from ffmerge_core.plan import Quantization
+from ffmerge_core.models.structure import weights_by_role
+from ffmerge_core.plan import MergePlan, Quantization, Repair, plan_from_dict
 from ffmerge_core.reporting.runs import RunStore
 from ffmerge_core.storage.layouts import Layout
 from pages._ui.state.shared import run_store, workspace_store
@@ -17,6 +19,36 @@ from tests.cli.conftest import Call
 from tests.ui.pages_support import add_group, go, id_of, open_app, press, sentences
 
 DEMO = "demo:vit-digits"
+
+
+def test_a_repair_is_carried_out_stored_and_offered(
+    double: Repair, ffmerge: Call, store: RunStore, tmp_path: Path
+) -> None:
+    group = ("encoder.6", "encoder.7")
+    model = fm.load(DEMO)
+    plain, repaired = (
+        fm.apply(model, fm.MergePlan((group,), method="vanilla", repair=repair))
+        for repair in (None, "double")
+    )
+    before, after = (weights_by_role(each.model, model.sublayers[7]) for each in (plain, repaired))
+    assert torch.equal(after["out.weight"], 2 * before["out.weight"])
+    assert after["out.weight"] is weights_by_role(repaired.model, model.sublayers[6])["out.weight"]
+    assert repaired.n_parameters == plain.n_parameters
+    assert repaired.plan is not None
+    assert plan_from_dict(json.loads(json.dumps(repaired.plan.to_dict()))) == repaired.plan
+    assert "repair" not in MergePlan((group,)).to_dict()
+    call = ("merge", DEMO, "--group", "encoder.6-7", "--method", "vanilla", "--repair", "double")
+    assert json.loads(ffmerge(*call, "--json").stdout)["name"].endswith("repaired by double")
+
+
+def test_pages_offer_a_repair(double: Repair) -> None:
+    tab = open_app("similarity")
+    workspace_store().find(id_of(tab)).choose(method="vanilla")
+    add_group(tab, "encoder.6", "encoder.7")
+    go(tab, "merge")
+    tab.button_group(key="repair").set_value("double").run()
+    press(tab, "Merge")
+    assert run_store().list(DEMO)[0].recipe["plan"]["repair"] == "double"
 
 
 def test_a_layout_is_saved_opened_and_offered(

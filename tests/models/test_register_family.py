@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, PlanError, UnsupportedModelError
 from ffmerge_core.models.families import FAMILIES
-from ffmerge_core.plan import DropLayers
+from ffmerge_core.plan import DropFF, DropLayers, Factor
 from tests.conftest import randomise
 from tests.models.tiny import NoiseTask, logits
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer
@@ -254,6 +254,31 @@ def test_llama_loses_layers_and_its_features_say_which_neurons_matter() -> None:
     assert all(s.gated for s in model.sublayers)
 
 
+@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("plan", [DropFF(("decoder.1",)), Factor(("decoder.1",), 4)])
+def test_what_reduces_a_sublayer_suits_them(
+    name: str, plan: DropFF | Factor, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = opened(name, tmp_path / "model", request)
+    small = fm.apply(model, plan)
+    again = fm.load(fm.save(small, tmp_path / "saved").folder)
+    assert again.n_parameters == small.n_parameters < model.n_parameters
+    assert fm.evaluate(again).loss == fm.evaluate(small).loss != fm.evaluate(model).loss
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_they_are_recovered_by_adapters_and_rounded(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = opened(name, tmp_path / "model", request)
+    merged = fm.apply(model, fm.MergePlan((("decoder.1", "decoder.2"),), method="vanilla"))
+    tuned = fm.recover(merged, steps=2, batch_size=4, lora_rank=2)
+    assert tuned.n_parameters == merged.n_parameters
+    rounded = fm.quantize(tuned)
+    again = fm.load(fm.save(rounded, tmp_path / "saved").folder)
+    assert fm.evaluate(again).loss == fm.evaluate(rounded).loss
+
+
 def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> None:
     with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM belongs to the family"):
         fm.register_family(fm.Family(**{**vars(LLAMA), "name": "again"}))
@@ -262,6 +287,11 @@ def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> Non
         fm.register_family(fm.Family(**other))
     with pytest.raises(DataError, match="kind of task is 'poetry'"):
         fm.register_family(fm.Family(**{**other, "name": "new", "kind": "poetry"}))
+
+
+def test_an_example_of_tokens_needs_a_vocabulary() -> None:
+    with pytest.raises(UnsupportedModelError, match="Linear has no vocab_size"):
+        fm.token_example(nn.Linear(2, 2))
 
 
 def test_a_sublayer_stored_without_its_block_is_read_as_before() -> None:

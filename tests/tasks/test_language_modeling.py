@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import GPT2LMHeadModel, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from ffmerge_core.errors import Cancelled, DataError
-from ffmerge_core.tasks import language_modeling
+from ffmerge_core.tasks import language_modeling, windows
 from ffmerge_core.tasks.language_modeling import LanguageModeling
 from tests.tasks.texts import bytes_tokenizer, gpt2, language_task, letters_tokenizer, set_nan
 
@@ -99,7 +99,7 @@ def test_the_size_of_a_batch_does_not_matter(
     model: GPT2LMHeadModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = language_task().evaluate(model, "test")
-    monkeypatch.setattr(language_modeling, "_TOKENS_A_BATCH", 1)
+    monkeypatch.setattr(windows, "_TOKENS_A_BATCH", 1)
     apart = language_task().evaluate(model, "test")
     assert apart.loss == pytest.approx(together.loss, rel=1e-6)
     assert apart.versus(together).agreement == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan import Anchor, MergePlan, Method, Plan, Recipe, Recovery, in_layer_order
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan import (
+    ANCHORS,
+    METHODS,
+    REPAIRS,
+    MergePlan,
+    Plan,
+    Recipe,
+    Recovery,
+    Repair,
+    in_layer_order,
+)
+from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from pages._ui.state.recipes import LARGEST_SEED, can_restore, recipe_of, restore
 from pages._ui.state.shared import run_store, workspace_store
 from pages._ui.state.subject import Opened, demo_subject
@@ -39,12 +49,16 @@ def groups(draw: st.DrawFn) -> tuple[tuple[str, ...], ...]:
 
 
 SEEDS = st.integers(0, LARGEST_SEED)
+# None is shipped, and a plan that has one must keep it.
+REPAIR = Repair(name="thrown away", label="Thrown away", help="Does nothing.", work="no:work")
+MERGES = [name for name, record in METHODS.items() if record.plan is MergePlan]
 SUBLAYERS = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple)
 PLAN_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "groups": groups(),
-    "method": st.sampled_from(get_args(Method)),
-    "anchor": st.sampled_from(get_args(Anchor)),
+    "method": st.sampled_from(MERGES),
+    "anchor": st.sampled_from(ANCHORS),
     "seed": SEEDS,
+    "repair": st.sampled_from((None, REPAIR.name)),
     "layers": SUBLAYERS,
     "sublayers": SUBLAYERS,
     "rank": st.integers(1, 20),
@@ -57,7 +71,8 @@ def built(cls: type, of: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy
     return st.builds(cls, **{field.name: of[field.name] for field in fields(cls)})
 
 
-PLANS: st.SearchStrategy[Plan] = st.one_of([built(cls, PLAN_FIELDS) for cls in get_args(Plan)])
+KINDS = dict.fromkeys(record.plan for record in METHODS.values())
+PLANS: st.SearchStrategy[Plan] = st.one_of([built(cls, PLAN_FIELDS) for cls in KINDS])
 RECIPES: st.SearchStrategy[Recipe] = built(
     Recipe,
     {
@@ -72,7 +87,7 @@ RECIPES: st.SearchStrategy[Recipe] = built(
         "data_revision": st.none() | st.just("0" * 64),
         "python": st.none() | st.just("3.12.1"),
         "recovery": st.none() | st.builds(Recovery, steps=st.integers(1, 99)),
-        "quantize": st.none() | st.sampled_from(get_args(Quantization)),
+        "quantize": st.none() | st.sampled_from(tuple(QUANTIZATIONS)),
     },
 )
 
@@ -96,19 +111,23 @@ def what_a_tab_has_of(recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in NOT_OF_A_TAB}
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
-@given(RECIPES)
-def test_every_field_of_a_recipe_survives_in_a_tab(recipe: Recipe) -> None:
-    tab, subject = used_tab(), replace(SUBJECT, opened=Opened.of(recipe))
-    before = tab.state
-    if not can_restore(recipe.plan):
-        with pytest.raises(PlanError, match=r"no merge of groups.*ffmerge run"):
-            restore(tab, recipe, subject)
-        assert tab.state == before
-        return
-    restore(tab, recipe, subject)
-    kept = State.from_json(tab.state.to_json())
-    assert what_a_tab_has_of(recipe_of(kept)) == what_a_tab_has_of(recipe)
+def test_every_field_of_a_recipe_survives_in_a_tab() -> None:
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @given(RECIPES)
+    def survives(recipe: Recipe) -> None:
+        tab, subject = used_tab(), replace(SUBJECT, opened=Opened.of(recipe))
+        before = tab.state
+        if not can_restore(recipe.plan):
+            with pytest.raises(PlanError, match=r"no merge of groups.*ffmerge run"):
+                restore(tab, recipe, subject)
+            assert tab.state == before
+            return
+        restore(tab, recipe, subject)
+        kept = State.from_json(tab.state.to_json())
+        assert what_a_tab_has_of(recipe_of(kept)) == what_a_tab_has_of(recipe)
+
+    with REPAIRS.registered(REPAIR):
+        survives()
 
 
 @pytest.mark.parametrize("where", ["seed", "plan's seed"])

@@ -26,9 +26,54 @@ FAMILIES: Kinds[Family] = Kinds("family", UnsupportedModelError, (*vision.FAMILI
 def register_family(family: Family) -> Family:
     """Make a family of your own known: `load` opens its models, and every page shows them.
 
-    Declare it once a process, before a model of it is opened. Raises `UnsupportedModelError`
-    if its name or one of its classes belongs to a family already, `DataError` if it is for a
-    kind of task that is not known.
+    Register it once a process, before a model of it is opened. What it declares is proven at
+    every load.
+
+    Parameters
+    ----------
+    family : Family
+        The declaration.
+
+    Returns
+    -------
+    Family
+        The same.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its name or one of its classes belongs to a family already.
+    DataError
+        If it is for a kind of task that is not known.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> llama = fm.Family(
+    ...     "transformers Llama",
+    ...     "Llama",
+    ...     "Decoders that write text, with a gate in every FF sublayer.",
+    ...     "Touvron et al. 2023, arXiv:2302.13971",
+    ...     kind="language-modeling",
+    ...     classes=(("transformers", "LlamaForCausalLM"),),
+    ...     attention=("self_attn",),
+    ...     embeddings=("model.embed_tokens",),
+    ...     head=("lm_head",),
+    ...     depths={"decoder": "num_hidden_layers"},
+    ...     find=lambda model: fm.declare_stack(
+    ...         model,
+    ...         "decoder",
+    ...         "model.layers",
+    ...         attention="self_attn",
+    ...         w_in="mlp.up_proj",
+    ...         w_gate="mlp.gate_proj",
+    ...         w_out="mlp.down_proj",
+    ...         act="mlp.act_fn",
+    ...     ),
+    ...     example=fm.token_example,
+    ... )
+    >>> fm.register_family(llama).name
+    'transformers Llama'
     """
     TASKS.of(family.kind)
     for key in family.classes:

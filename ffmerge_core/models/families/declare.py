@@ -42,10 +42,46 @@ def declare(
 ) -> FFSublayer:
     """Fill in what the modules themselves say: widths, layout, activation, biases.
 
-    attention, w_out, act, norm, block: dotted paths of modules. norm: None if there is no inner
-    norm. block: the whole of attention and FF, which a layer drop takes away; by default what
-    holds the attention.
-    Raises `UnsupportedModelError` for a module that is absent or of another kind.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model that holds the sublayer.
+    name : str
+        "<stack>.<index>", such as "encoder.3".
+    attention : str
+        Dotted path of the attention module of the same block.
+    w_in : Slot
+        Where W_in lives, the up projection where there is a gate.
+    w_out, act : str
+        Dotted paths of the modules of W_out and of the activation.
+    block : str, optional
+        Dotted path of the whole block, which a layer drop takes away; by default what holds the
+        attention.
+    w_gate : Slot, optional
+        Where the gate's matrix lives.
+    norm : str, optional
+        Dotted path of an inner norm of width d_ff.
+
+    Returns
+    -------
+    FFSublayer
+        The declaration, which every load proves.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If a module is absent or of another kind.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> mlp = "blocks.0.mlp"
+    >>> fm.declare(
+    ...     model.model, "encoder.0", attention="blocks.0.attn",
+    ...     w_in=fm.Slot(f"{mlp}.fc1"), w_out=f"{mlp}.fc2", act=f"{mlp}.act",
+    ... )
+    FFSublayer(encoder.0: 64 → 256 → 64, gelu, 33,088 parameters)
     """
     submodule(model, attention)
     block = block or attention.rpartition(".")[0]
@@ -92,10 +128,42 @@ def declare_stack(
     w_gate: str | None = None,
     norm: str | None = None,
 ) -> tuple[FFSublayer, ...]:
-    """The FF sublayers of blocks that are alike, as `declare` would have each.
+    """Declare the FF sublayers of blocks that are alike, one a block.
 
-    stack: the first part of their names, such as "decoder". blocks: path of the list of blocks;
-    the other paths are those within a block, such as "mlp.up_proj".
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model that holds the blocks.
+    stack : str
+        The first part of the sublayers' names, such as "decoder".
+    blocks : str
+        Dotted path of the list of blocks.
+    attention, w_in, w_out, act : str
+        Paths within a block of its attention, W_in (the up projection where there is a gate),
+        W_out and the activation.
+    w_gate, norm : str, optional
+        Paths within a block of the gate's matrix and of an inner norm of width d_ff.
+
+    Returns
+    -------
+    tuple of FFSublayer
+        In the order of the blocks.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If a module is absent or of another kind.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> model = fm.load("demo:vit-digits")
+    >>> found = fm.declare_stack(
+    ...     model.model, "encoder", "blocks",
+    ...     attention="attn", w_in="mlp.fc1", w_out="mlp.fc2", act="mlp.act",
+    ... )
+    >>> found == model.sublayers
+    True
     """
 
     def of(block: str) -> FFSublayer:

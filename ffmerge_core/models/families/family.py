@@ -33,6 +33,10 @@ class Family(Kind):
     ----------
     name : str
         As errors and cards write it, such as "transformers GPT-2".
+    label : str
+        For reading, such as "GPT-2".
+    help : str
+        One sentence.
     source : str
         Its paper.
     kind : str

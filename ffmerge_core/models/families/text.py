@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.models.families.declare import declare_stack
 from ffmerge_core.models.families.family import Family
 from ffmerge_core.models.sublayers import FFSublayer
@@ -49,7 +50,30 @@ def _stack(model: nn.Module, stack: str) -> tuple[FFSublayer, ...]:
 
 
 def token_example(model: nn.Module) -> Batch:
-    """Token ids drawn evenly from the vocabulary, for a model of one stack."""
+    """Draw token ids evenly from the vocabulary, for a model of one stack.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of transformers, with a `vocab_size` in its configuration.
+
+    Returns
+    -------
+    Batch
+        Of (4, 8) int64, or as many columns as the model has positions.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its configuration names no vocabulary.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> batch = fm.token_example(fm.load("demo:gpt2-code").model)
+    >>> tuple(batch.args[0].shape)
+    (4, 8)
+    """
     import torch
 
     ids = _ids(model, "vocab_size", seed=0)
@@ -58,7 +82,30 @@ def token_example(model: nn.Module) -> Batch:
 
 
 def pair_example(model: nn.Module) -> Batch:
-    """Token ids drawn evenly from the vocabulary, for an encoder and for a decoder."""
+    """Draw token ids evenly from the vocabulary, for an encoder and for a decoder.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of transformers, with a `vocab_size` in its configuration.
+
+    Returns
+    -------
+    Batch
+        Two of (4, 8) int64, or as many columns as the model has positions.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its configuration names no vocabulary.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> batch = fm.pair_example(fm.load("demo:gpt2-code").model)
+    >>> tuple(batch.args[0].shape), tuple(batch.kwargs["decoder_input_ids"].shape)
+    ((4, 8), (4, 8))
+    """
     import torch
 
     source = _ids(model, "vocab_size", seed=0)
@@ -77,8 +124,13 @@ def _ids(model: nn.Module, vocabulary: str, seed: int) -> Tensor:
     """(4, 8) int64; fewer columns where the model has fewer positions."""
     import torch
 
-    config: Any = model.config
-    size = min(config.vocab_size, getattr(config, vocabulary, config.vocab_size))
+    config: Any = getattr(model, "config", None)
+    if not isinstance(whole := getattr(config, "vocab_size", None), int):
+        raise UnsupportedModelError(
+            f"The configuration of a {type(model).__name__} has no vocab_size, so no tokens can be "
+            "drawn. Give its family an example of its own: a function of the model to a fm.Batch."
+        )
+    size = min(whole, getattr(config, vocabulary, whole))
     longest = min(_TOKENS, getattr(config, "max_position_embeddings", _TOKENS))
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, size, (_SENTENCES, _TOKENS), generator=generator)[:, :longest]

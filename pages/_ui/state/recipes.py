@@ -56,7 +56,9 @@ def restore(workspace: Workspace, recipe: Recipe, subject: Subject) -> None:
 def restore_plan(workspace: Workspace, plan: MergePlan, subject: Subject) -> None:
     """Make a plan of the model that is open the one of this tab, its other choices left."""
     workspace.set_groups(plan.groups, subject.sublayers)
-    workspace.choose(method=plan.method, anchor=plan.anchor, plan_seed=plan.seed)
+    workspace.choose(
+        method=plan.method, anchor=plan.anchor, plan_seed=plan.seed, repair=plan.repair or ""
+    )
 
 
 def recipe_of(state: State) -> Recipe:
@@ -68,6 +70,7 @@ def recipe_of(state: State) -> Recipe:
         method=chosen.method,
         anchor=cast(Anchor, chosen.anchor),
         seed=chosen.plan_seed,
+        repair=chosen.repair or None,
     )
     return Recipe(
         source=opened.source,

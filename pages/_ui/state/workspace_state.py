@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NoReturn
 
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
-from ffmerge_core.plan import ANCHORS, QUANTIZATIONS, merges, stack_of
+from ffmerge_core.plan import ANCHORS, QUANTIZATIONS, REPAIRS, merges, stack_of
 from pages._ui.state.subject import Opened
 
 Group = tuple[str, ...]
@@ -24,6 +24,7 @@ class Settings:
     """What a tab has chosen for similarity (tokens to stack) and merging.
 
     seed: of the calibration draw. plan_seed: of a merge that draws weights at random.
+    repair: of a merge, or "" for none.
     stack: the one whose heatmap is shown; a model that has none of this name shows its first.
     quantize: a `Quantization`, or "" for weights as they are.
     """
@@ -36,6 +37,7 @@ class Settings:
     method: str = "permute"
     anchor: str = "first"
     plan_seed: int = 0
+    repair: str = ""
     quantize: str = ""
 
 
@@ -174,7 +176,7 @@ def _settings(data: Any) -> Settings:
         # is as good.
         older = {name: value for name, value in data.items() if name != "int8"}
         quantize = "int8" if data.get("int8") is True else ""
-        data = {"quantize": quantize, "plan_seed": 0, **older}
+        data = {"quantize": quantize, "plan_seed": 0, "repair": "", **older}
     _expect(data, Settings)
     choices = {
         "feature": VIEWS,
@@ -182,6 +184,7 @@ def _settings(data: Any) -> Settings:
         "method": merges(),
         "anchor": ANCHORS,
         "quantize": ("", *QUANTIZATIONS),
+        "repair": ("", *REPAIRS),
     }
     if any(type(data[key]) is not type(known[key]) for key in known):
         _refuse("other settings than expected")
