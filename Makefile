@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs
 
-.PHONY: app test lint bench reproduce clean
+.PHONY: app test lint docs bench reproduce clean
 
 app: $(VENV)/app.stamp
 	$(BIN)/streamlit run app.py
@@ -16,6 +17,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in build/docs/index.html; a warning is an error.
+docs: $(DOCS)/docs.stamp
+	$(DOCS)/bin/python -m sphinx -W --keep-going --quiet --fresh-env docs build/docs
+
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.models
@@ -26,11 +31,11 @@ reproduce: $(VENV)/app.stamp
 	$(BIN)/ffmerge reproduce
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DOCS)
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(DOCS)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 app")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
@@ -39,4 +44,8 @@ $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+$(DOCS)/docs.stamp: requirements-docs.txt | $(DOCS)/bin/python
+	$(DOCS)/bin/python -m pip install --quiet -r requirements-docs.txt
 	touch $@
