@@ -1,16 +1,22 @@
-# `make app` serves the dashboard; `make test` runs every test. Both install what they need.
+# `make app` serves the dashboard; `make test` runs the tests, `make test-all` the slow ones too.
+# Each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DOCS := .venv-docs
+# A process a core, one thread each; more than four would fill the memory of many machines.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: app test lint docs bench reproduce clean
+.PHONY: app test test-all lint docs bench reproduce clean
 
 app: $(VENV)/app.stamp
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
+
+test-all: $(VENV)/dev.stamp
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import nn
 
 import ffmerge_core as fm
 
-torch.set_num_threads(2)
+# One thread each: the tests run side by side, a process a core. What they start inherits it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 SIZE, CHANNELS, CLASSES = 8, 1, 10
 

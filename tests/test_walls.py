@@ -1,13 +1,21 @@
-"""The walls of the house: which part may know of which."""
+"""The walls of the house: which part may know of which. Each test names every offender."""
+
+from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).parent.parent / "ffmerge_core"
+ROOT = Path(__file__).parent.parent
+CORE, PAGES = ROOT / "ffmerge_core", ROOT / "pages"
+# Above all wings: what anyone may import.
+ABOVE = {"", "errors", "extras", "kinds", "palette", "progress", "showing"}
+# A wing imports only from wings that stand before it.
 WINGS = (
     "plan",
     "tasks",
@@ -22,72 +30,169 @@ WINGS = (
     "cli",
 )
 PURE = (
+    "kinds",
+    "palette",
     "plan",
-    "tasks.metrics",
+    "progress",
     "tasks.kinds",
+    "tasks.metrics",
+    "analysis.views",
     "analysis.similarity",
     "analysis.alignment",
     "analysis.clustering",
     "analysis.prediction",
     "reporting.figures",
 )
-# A demo's training scripts are run, never imported: they stand on the whole package.
-SCRIPTS = ("train.py", "training.py", "describe.py")
-MODULES = sorted(path for path in CORE.rglob("*.py") if path.name not in SCRIPTS)
+# Numbers and names alone: torch, too, is more than these know.
+LIGHT = ("kinds", "palette", "plan", "progress", "tasks.kinds", "tasks.metrics", "analysis.views")
+# A demo's scripts are run, never imported: they stand on the whole package.
+SCRIPTS = {"train.py", "training.py", "describe.py"}
+
+
+def is_script(path: Path) -> bool:
+    return "demos" in path.parts and path.name in SCRIPTS
+
+
+def name_of(path: Path) -> str:
+    """ "plan.merge"; a package by its own name, the face by none."""
+    parts = path.relative_to(CORE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(CORE.rglob("*.py")) if not is_script(path)}
+# What all pages share comes first, then a room a page.
+ROOMS = ("state", "pieces")
+LONGEST = 300
 
 
 def imports(path: Path) -> set[str]:
+    """Every name that a file imports, those for type checkers too: "a.b" of "from a import b"."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(CORE).with_suffix("").parts)
+def own(path: Path) -> set[str]:
+    """The modules of the core that a file imports."""
+    found = set()
+    for name in imports(path):
+        while name and name.partition(".")[0] == "ffmerge_core":
+            name_in = name.partition(".")[2]
+            if name_in in MODULES:
+                found.add(name_in)
+                break
+            name = name.rpartition(".")[0]
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_the_core_never_imports_streamlit_or_pages(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imports(path)}
-    assert not roots & {"streamlit", "pages", "app"}
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_wings_import_only_from_wings_above(path: Path) -> None:
-    wing = path.relative_to(CORE).parts[0]
-    if wing not in WINGS:
-        # The face and the values at the top: a value imports no wing at run time.
-        return
-    below = WINGS[WINGS.index(wing) + 1 :]
-    reached = {name.split(".")[1] for name in imports(path) if name.startswith("ffmerge_core.")}
-    assert not reached & set(below)
+def wing_of(module: str) -> str:
+    return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_pure_modules_know_no_model_library(path: Path) -> None:
-    if name_of(path).startswith(PURE):
-        roots = {name.split(".")[0] for name in imports(path)}
-        assert not roots & {"transformers", "timm"}
-        assert not any(name.startswith("ffmerge_core.models") for name in imports(path))
+def within(module: str, parts: Iterable[str]) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_nothing_unpickles_or_runs_remote_code(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert not {"pickle", "marshal", "shelve", "dill", "joblib"} & imports(path)
-    for forbidden in ("torch.load(", "trust_remote_code=True", "weights_only=False"):
-        assert forbidden not in text
+def test_every_module_is_of_a_wing_or_above_all() -> None:
+    assert {wing_of(name) for name in MODULES} == {*ABOVE, *WINGS}
+
+
+def test_the_core_never_imports_streamlit_or_pages() -> None:
+    assert {name: found for name, path in MODULES.items()
+            if (found := roots(path) & {"streamlit", "pages", "app"})} == {}  # fmt: skip
+
+
+def test_wings_import_only_from_wings_before_them() -> None:
+    order = {name: place for place, name in enumerate(WINGS)}
+    offenders = {
+        (name, other)
+        for name, path in MODULES.items()
+        for other in own(path)
+        if order.get(wing_of(other), -1) > order.get(wing_of(name), -1)
+    }
+    assert offenders == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph: Mapping[str, set[str]] = {name: own(path) - {name, ""} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' → '.join(error.args[1])}")
+
+
+def test_pure_modules_know_no_model_and_no_model_library() -> None:
+    offenders = {
+        name: sorted(found)
+        for name, path in MODULES.items()
+        if within(name, PURE)
+        if (
+            found := roots(path) & {"transformers", "timm"}
+            | {each for each in own(path) if wing_of(each) == "models"}
+        )
+    }
+    assert offenders == {}
+
+
+def test_names_and_numbers_alone_need_no_torch() -> None:
+    heavy = {"torch", "numpy", "pandas", "scipy", "plotly"}
+    assert {name: found for name, path in MODULES.items()
+            if within(name, LIGHT) and (found := roots(path) & heavy)} == {}  # fmt: skip
+
+
+def test_nothing_unpickles_or_runs_remote_code() -> None:
+    for name, path in MODULES.items():
+        assert not roots(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, name
+        text = path.read_text("utf-8")
+        for forbidden in ("torch.load(", "trust_remote_code=True", "weights_only=False"):
+            assert forbidden not in text, name
+
+
+def test_rooms_of_the_pages_know_what_all_share_and_themselves() -> None:
+    offenders = {
+        (path.relative_to(PAGES).as_posix(), other)
+        for path in sorted((PAGES / "_ui").rglob("*.py"))
+        for other in rooms_in(path)
+        if other not in allowed(path.relative_to(PAGES / "_ui").parts[0])
+    }
+    assert offenders == set()
+
+
+def allowed(room: str) -> set[str]:
+    shared = ROOMS[: ROOMS.index(room)] if room in ROOMS else ROOMS
+    return {room, *shared}
+
+
+def rooms_in(path: Path) -> set[str]:
+    return {name.split(".")[2] for name in imports(path) if name.startswith("pages._ui.")}
+
+
+def test_a_page_knows_its_own_room_alone() -> None:
+    for path in sorted(PAGES.glob("*.py")):
+        assert rooms_in(path) <= {*ROOMS, path.stem}, path.name
+
+
+def test_no_file_is_longer_than_a_reader_s_patience() -> None:
+    every = (*CORE.rglob("*.py"), *PAGES.rglob("*.py"), *(ROOT / "tests").rglob("*.py"))
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in every
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
 
 
 def test_importing_the_face_costs_nothing() -> None:
     heavy = "torch", "transformers", "timm", "sklearn", "scipy", "pandas", "plotly", "numpy"
     code = f"import sys, ffmerge_core; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CORE.parent
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert out.stdout.strip() == "[]"
 
@@ -98,4 +203,4 @@ def test_the_face_has_every_name_it_promises() -> None:
     for name in fm.__all__:
         assert getattr(fm, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        fm.nonsense  # noqa: B018
+        fm.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -13,7 +13,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, PlanError, UnsupportedModelError
 from ffmerge_core.models.families import FAMILIES
-from ffmerge_core.plan import DropFF, DropLayers, Factor
 from tests.conftest import randomise
 from tests.models.tiny import NoiseTask, logits
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer
@@ -194,7 +193,7 @@ def test_the_anatomy_knows_every_part(build: Callable[[], nn.Module]) -> None:
 )
 def test_layers_of_t5_are_dropped_whole(dropped: tuple[str, ...], tmp_path: Path) -> None:
     model = fm.load(t5())
-    small = fm.apply(model, DropLayers(dropped))
+    small = fm.apply(model, fm.DropLayers(dropped))
     kept = {stack: [s.index for s in model.sublayers if s.stack == stack and s.name not in dropped]
             for stack in model.stacks}  # fmt: skip
     expected = t5(len(kept["encoder"]), len(kept["decoder"]))
@@ -223,7 +222,7 @@ def test_a_block_by_which_the_others_live_stays() -> None:
     """Dropped, the others would run without positions, and nobody would be told."""
     model = fm.load(t5())
     with pytest.raises(PlanError, match=r"encoder\.0 cannot be dropped.*relative_attention_bias"):
-        fm.apply(model, DropLayers(("encoder.0",)))
+        fm.apply(model, fm.DropLayers(("encoder.0",)))
     fixed = [s.name for s in model.sublayers if s.alone is not None]
     assert fixed == ["encoder.0", "decoder.0"]
 
@@ -235,29 +234,29 @@ def test_a_search_and_baselines_leave_such_a_block_alone(
     feats = fm.calibrate(model, tokens=60)
     methods = ("vanilla", "layer drop")
     table = fm.search_windows(model, feats, remove=1, methods=methods, stack="encoder")
-    drops = [plan for plan in table["plan"] if isinstance(plan, DropLayers)]
+    drops = [plan for plan in table["plan"] if isinstance(plan, fm.DropLayers)]
     assert drops
     assert not {"encoder.0", "decoder.0"} & {name for plan in drops for name in plan.layers}
     (plan,) = fm.baselines(
         model, fm.MergePlan((("encoder.1", "encoder.2"),)), ["layer drop"]
     ).values()
-    assert isinstance(plan, DropLayers)
+    assert isinstance(plan, fm.DropLayers)
     assert "encoder.0" not in plan.layers
 
 
 def test_llama_loses_layers_and_its_features_say_which_neurons_matter() -> None:
     module = llama()
     model = fm.load(module, task=NoiseTask(module))
-    small = fm.apply(model, DropLayers(("decoder.0", "decoder.2")))
+    small = fm.apply(model, fm.DropLayers(("decoder.0", "decoder.2")))
     assert [s.name for s in small.sublayers] == ["decoder.0", "decoder.1"]
     assert fm.load(small.model).n_parameters == small.n_parameters
     assert all(s.gated for s in model.sublayers)
 
 
 @pytest.mark.parametrize("name", ["llama", "t5"])
-@pytest.mark.parametrize("plan", [DropFF(("decoder.1",)), Factor(("decoder.1",), 4)])
+@pytest.mark.parametrize("plan", [fm.DropFF(("decoder.1",)), fm.Factor(("decoder.1",), 4)])
 def test_what_reduces_a_sublayer_suits_them(
-    name: str, plan: DropFF | Factor, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, plan: fm.DropFF | fm.Factor, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     model = opened(name, tmp_path / "model", request)
     small = fm.apply(model, plan)

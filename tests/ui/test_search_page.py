@@ -175,7 +175,7 @@ def test_layers_that_are_dropped_are_shown_and_are_no_group(
     tab.run()
     assert not button(tab, "Use the selected window")
     assert tab.subheader[0].value.endswith(", copy")
-    assert ("Dropping whole layers does better" in sentences(tab)) == (dropped == 0)
+    assert ("Layer drop does better here" in sentences(tab)) == (dropped == 0)
 
 
 def test_results_outlive_a_page_switch_and_a_refresh(searched: AppTest) -> None:
