@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs
 # A process a core, one thread each; more than four would fill the memory of many machines.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: app test test-all lint bench reproduce clean
+.PHONY: app test test-all lint docs bench reproduce clean
 
 app: $(VENV)/app.stamp
 	$(BIN)/streamlit run app.py
@@ -22,6 +23,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in build/docs/index.html; a warning is an error.
+docs: $(DOCS)/docs.stamp
+	$(DOCS)/bin/python -m sphinx -W --keep-going --quiet --fresh-env docs build/docs
+
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.models
@@ -32,11 +37,11 @@ reproduce: $(VENV)/app.stamp
 	$(BIN)/ffmerge reproduce
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DOCS)
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(DOCS)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 app")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
@@ -45,4 +50,8 @@ $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+$(DOCS)/docs.stamp: requirements-docs.txt | $(DOCS)/bin/python
+	$(DOCS)/bin/python -m pip install --quiet -r requirements-docs.txt
 	touch $@

@@ -1,0 +1,42 @@
+"""What the site is made of: every page has its place, every public name its page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import ffmerge_core as fm
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "results" not in path.relative_to(DOCS).parts)
+
+
+def listed(page: Path) -> set[Path]:
+    """The pages that a page leads to in the menu."""
+    found = re.search(r"^```\{toctree\}\n.*?\n\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    assert found is not None
+    names = [line for line in found.group(1).split("\n") if line and "<self>" not in line]
+    return {page.parent / f"{name}.md" for name in names}
+
+
+def test_the_menu_leads_to_every_page_and_to_nothing_else() -> None:
+    top, names = DOCS / "index.md", DOCS / "api" / "index.md"
+    assert {top} | listed(top) | listed(names) == set(PAGES)
+
+
+def test_every_public_name_stands_on_one_page() -> None:
+    said = "".join(page.read_text("utf-8") for page in (DOCS / "api").glob("*.md"))
+    told = Counter(re.findall(r"^\.\. auto\w+:: ffmerge_core\.(\w+)$", said, re.MULTILINE))
+    assert told == Counter(fm.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_takes_in_or_links_to_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for target in re.findall(r"^```\{include\} (\S+)$", text, re.MULTILINE):
+        assert (page.parent / target).is_file(), target
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).is_file(), target
