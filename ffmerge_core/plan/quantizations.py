@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from ffmerge_core.errors import PlanError
+from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import Kind, Kinds, Work
 
 
@@ -23,7 +23,7 @@ class Quantization(Kind):
     @property
     def installed(self) -> bool:
         """Whether what it requires is there."""
-        return find_spec(self.requires) is not None
+        return is_there(self.requires)
 
 
 QUANTIZATIONS: Kinds[Quantization] = Kinds(
