@@ -68,10 +68,11 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
 def from_the_top(app: Sphinx, page: str, source: list[str]) -> None:
-    """The text of such a page, its links turned to where they lead from here."""
+    """The text of such a page, and links to one, turned to where they lead from here."""
     for name, own in TOP.items():
         if page == own:
             source[0] = LINK.sub(_turned, (ROOT / name).read_text("utf-8")) + source[0]
+        source[0] = source[0].replace(f"](../{name}", f"]({own}.md")
 
 
 def _turned(link: re.Match[str]) -> str:

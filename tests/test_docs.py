@@ -45,3 +45,27 @@ def test_pages_that_the_site_takes_from_the_top_exist() -> None:
 def test_what_a_page_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / target).is_file(), target
+
+
+def test_what_the_architecture_names_is_there() -> None:
+    """Modules, functions and classes by their places, such as `compression.running.run`."""
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    wings = "|".join(path.name for path in (DOCS.parent / "ffmerge_core").iterdir())
+    named = set(re.findall(rf"`((?:pages\._ui|kinds|{wings})\.[\w.]+)`", text))
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not stands(name)] == []
+
+
+def stands(name: str) -> bool:
+    root = DOCS.parent if name.startswith("pages.") else DOCS.parent / "ffmerge_core"
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        place = root.joinpath(*parts[:end])
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if path.is_file():
+            code = path.read_text("utf-8")
+            return all(
+                re.search(rf"^\s*(?:def|class) {each}\b|^{each}\b.* =", code, re.MULTILINE)
+                for each in parts[end:]
+            )
+    return False
