@@ -154,7 +154,7 @@ def by_choice(
             yield _experiment(scope, plan, part, "permute", "third", variant, tuned=tuned)
 
 
-def quantised(scope: Scope, best: MergePlan) -> Iterator[Experiment]:
+def rounded(scope: Scope, best: MergePlan) -> Iterator[Experiment]:
     """int8 on top of the original and of a third merged and tuned: beside the same without."""
     sides: list[tuple[MergePlan, str, Share | None]] = [
         (NOTHING_MERGED, "original", None),
