@@ -56,6 +56,32 @@ autodoc_mock_imports = [
 ]
 
 
+ROOT = Path(__file__).parents[1]
+# Pages that stand at the top of the repository, where a reader of the code looks for them.
+TOP = {
+    "README.md": "index",
+    "CONTRIBUTING.md": "contributing",
+    "SECURITY.md": "security",
+    "CHANGELOG.md": "changelog",
+}
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+def from_the_top(app: Sphinx, page: str, source: list[str]) -> None:
+    """The text of such a page, and links to one, turned to where they lead from here."""
+    for name, own in TOP.items():
+        if page == own:
+            source[0] = LINK.sub(_turned, (ROOT / name).read_text("utf-8")) + source[0]
+        source[0] = source[0].replace(f"](../{name}", f"]({own}.md")
+
+
+def _turned(link: re.Match[str]) -> str:
+    target = link[1]
+    if target in TOP:
+        return f"]({TOP[target]}.md"
+    return "](" + (target.removeprefix("docs/") if target.startswith("docs/") else f"../{target}")
+
+
 def without_charts(app: Sphinx, page: str, source: list[str]) -> None:
     """Charts that one can point at fetch plotly from a server; their pictures stand on the page."""
     if page == "results":
@@ -88,6 +114,7 @@ def nothing_foreign(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("build-finished", nothing_foreign)
+    app.connect("source-read", from_the_top)
     app.connect("source-read", without_charts)
     # Before napoleon, which is at 500.
     app.connect("autodoc-process-docstring", as_it_stands, priority=400)
