@@ -227,8 +227,8 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
     if lone:
         meant = "((" + ", ".join(f'"{each}"' for each in lone) + "),)"
         raise PlanError(
-            f"groups names {', '.join(lone)} and no group of them. A group stands in brackets of "
-            f"its own: groups={meant}."
+            f"groups holds the names {', '.join(lone)}, where groups of names were expected. Put "
+            f"each group in brackets of its own: groups={meant}."
         )
     return tuple(tuple(group) for group in groups)
 

@@ -145,6 +145,10 @@ def _same_for_all(like: Recipe, run: Run | None) -> str:
     if run is None:
         return f"Not fine-tuned, with {said}."
     recovery = like.recovery
-    tuned = f"Fine-tuned in the same way: {recovery_in_words(recovery)}" if recovery else "Untuned"
+    tuned = (
+        f"Fine-tuned in the same way: {recovery_in_words(recovery)}"
+        if recovery
+        else "Not fine-tuned"
+    )
     int8 = f", then rounded to {like.quantize}" if like.quantize else ""
     return f"{tuned}{int8}, with {said}, as in {run.name}."
