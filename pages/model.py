@@ -27,7 +27,10 @@ def overview(subject: Subject) -> None:
         st.metric(
             "In FF sublayers",
             percent(ff / subject.n_parameters),
-            help="What merging can save from: each FF sublayer tied to another saves its share.",
+            help="An FF (feed-forward) sublayer is the part of a layer after attention: it widens "
+            "each token's vector, applies an activation, and narrows it again. Merging makes "
+            "several of them share one set of weights, and only this share of the parameters "
+            "can become smaller.",
             width="content",
         )
         for name, figure in figures:
@@ -35,7 +38,10 @@ def overview(subject: Subject) -> None:
             st.metric(f"Validation {name}", say.text(figure.value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
-        st.caption("This is the original, which agrees with itself; a merge is compared with it.")
+        st.caption(
+            "This is the original model, so it agrees with itself. A merged model is compared with "
+            "it."
+        )
 
 
 def anatomy(subject: Subject) -> None:

@@ -14,8 +14,8 @@ with guarded():
     subject = opened_subject("Recover")
     if subject.merged:
         empty_state(
-            "This model was compressed before it was saved. A recovery begins with the original "
-            "and carries out a plan on it first: open the original on the Model page.",
+            "This model was compressed before it was saved. A recovery starts from the original "
+            "and carries out a plan on it first. Open the original on the Model page.",
             "pages/model.py",
             "Open a model",
         )
@@ -25,8 +25,8 @@ with guarded():
     if not plans(runs):
         progress(subject)
         empty_state(
-            "There is nothing to recover yet. Merge some layers; a short fine-tune then wins back "
-            "what that cost.",
+            "No merge of this model has been run yet. Merge some layers first. A short fine-tune "
+            "can then win back some of what the merge cost.",
             "pages/merge.py",
             "Merge",
         )

@@ -33,11 +33,18 @@ def _kinds() -> tuple[str, ...]:
 
 SourceOption = Annotated[
     str | None,
-    typer.Argument(metavar="[SOURCE]", help="A demo or a folder; by default the recipe's."),
+    typer.Argument(
+        metavar="[SOURCE]", help="A demo or the folder of a model. By default the recipe's."
+    ),
 ]
 ParametersOption = Annotated[
     int | None,
-    typer.Option("--parameters", min=1, metavar="N", help="Leave this many, or the nearest to it."),
+    typer.Option(
+        "--parameters",
+        min=1,
+        metavar="N",
+        help="Leave this many parameters, or the nearest number that is possible.",
+    ),
 ]
 KindOption = Annotated[
     list[str] | None,
@@ -45,16 +52,17 @@ KindOption = Annotated[
         "--kind",
         metavar="NAME",
         parser=one_of(_kinds),
-        help=f"Repeatable; all by default: {', '.join(METHODS)}; {CONTROL}: the original, tuned as "
-        "long.",
+        help=f"A kind of baseline, repeatable: {', '.join(METHODS)}; {CONTROL} is the original, "
+        "fine-tuned in the same way. All by default.",
     ),
 ]
 DataOfNumber = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="Measure on this, with --parameters."),
+    typer.Option("--data", metavar="PATH", help="The data to measure on. Only with --parameters."),
 ]
 FidelityOfNumber = Annotated[
-    bool, typer.Option("--fidelity", help="Score agreement with the original, with --parameters.")
+    bool,
+    typer.Option("--fidelity", help="Score agreement with the original. Only with --parameters."),
 ]
 
 
@@ -67,10 +75,11 @@ def baselines(
     fidelity: FidelityOfNumber = False,
     json: JsonOption = False,
 ) -> None:
-    """Carry out every other kind of plan at a recipe's number of parameters, or at a number.
+    """Carry out other kinds of plans that leave as many parameters as a recipe does, or N.
 
-    A recipe's baselines merge the same groups, and have its recovery, int8, seed, tokens and data.
-    Windows are chosen by the validation loss, untuned. After Ctrl-C the same command goes on.
+    The baselines of a recipe merge the same groups and have the same recovery, int8, seed, tokens
+    and data. Windows of layers are chosen by validation loss, before any fine-tuning. After Ctrl-C,
+    give the same command again to do the rest.
     """
     like = _like(source, recipe, parameters, data, fidelity)
     store = history()
@@ -92,18 +101,22 @@ def _like(
 ) -> Recipe:
     """What the baselines are alike in; its plan is the budget, where no number is."""
     if (file is None) == (parameters is None):
-        raise typer.BadParameter("Give the budget: --recipe FILE or --parameters N, one of them.")
+        raise typer.BadParameter(
+            "One budget is needed. Give either --recipe FILE or --parameters N."
+        )
     if file is None:
         if source is None:
-            raise typer.BadParameter("Give SOURCE, of which --parameters are to be left.")
+            raise typer.BadParameter("--parameters was given without a model. Give SOURCE as well.")
         return Recipe(source, NOTHING_MERGED, data=data, fidelity=fidelity)
     if data is not None or fidelity:
         raise typer.BadParameter(
-            "The recipe says what to measure on; leave --data, --fidelity out."
+            "The recipe already says what to measure on. Leave out --data and --fidelity."
         )
     like = read_recipe(file)
     if source is not None and not _same(source, like.source):
-        raise typer.BadParameter(f"{file} is of {like.source}, not of {source}. Leave SOURCE out.")
+        raise typer.BadParameter(
+            f"{file} is a recipe of {like.source}, not of {source}. Leave SOURCE out."
+        )
     return like
 
 
@@ -124,7 +137,10 @@ def _recipes(
 
     control = asked is None or CONTROL in asked
     if asked is not None and control and like.recovery is None:
-        raise typer.BadParameter("The control is tuned as the recipe is, and this has no recovery.")
+        raise typer.BadParameter(
+            "The control is fine-tuned as the recipe says, but this recipe has no recovery. Leave "
+            f"out --kind {CONTROL}."
+        )
     kinds = None if asked is None else [each for each in asked if each != CONTROL]
     if kinds == []:
         return recipes({}, like), {}
@@ -154,8 +170,8 @@ def _carried_out(
                 note(f"{each.kind}: {each.error}")
     except KeyboardInterrupt:
         note(
-            f"{len(done)} of {len(wanted)} baselines are done and kept in the run history. The "
-            "same command goes on with the rest."
+            f"{len(done)} of {len(wanted)} baselines are done and kept in the run history. Give "
+            "the same command again to do the rest."
         )
         raise
     return done
@@ -192,7 +208,7 @@ def _show(
     else:
         _say(model, asked, like, [each.run for each in done if each.run])
     again = sum(each.again for each in done)
-    said = f", {again} of them there already" if again else ""
+    said = f", of which {again} existed already" if again else ""
     note(
         f"{sum(each.run is not None for each in done)} runs in the run history{said}: {store.path}"
     )
@@ -201,9 +217,12 @@ def _show(
 def _say(model: fm.LoadedModel, asked: int, like: Recipe, runs: Sequence[Run]) -> None:
     if runs:
         say_table(_titles(runs[0]), map(_row, runs))
-        say("In brackets: 95% intervals over examples, validation split; the change is paired.")
-    tuned = f" Each was tuned: {recovery_in_words(like.recovery)}." if like.recovery else ""
-    int8 = f" Then its weights were made {like.quantize}." if like.quantize else ""
+        say(
+            "In brackets: 95% intervals over examples of the validation split. The change is "
+            "paired."
+        )
+    tuned = f" Each was fine-tuned: {recovery_in_words(like.recovery)}." if like.recovery else ""
+    int8 = f" Then its weights were rounded to {like.quantize}." if like.quantize else ""
     say(f"Budget: {count(asked)} of {count(model.n_parameters)} parameters.{tuned}{int8}")
 
 

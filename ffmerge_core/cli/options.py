@@ -39,27 +39,41 @@ def described(names: Iterable[str]) -> str:
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A demo, such as demo:vit-digits, or a folder.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="A demo, such as demo:vit-digits, or the folder of a model."
+    ),
 ]
 DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="PATH",
-        help=f'Measure on this: "{DIGITS}", {", ".join(kind.data for kind in TASKS.values())}. '
-        "A demo brings its own.",
+        help=f'The data to measure on: "{DIGITS}", '
+        f"{', '.join(kind.data for kind in TASKS.values())}. A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[
-    bool, typer.Option("--fidelity", help="Score agreement with the original; needs no labels.")
+    bool,
+    typer.Option("--fidelity", help="Score agreement with the original. This needs no labels."),
 ]
 TokensOption = Annotated[
-    int, typer.Option("--tokens", min=2, help="Calibration tokens of the training split.")
+    int,
+    typer.Option(
+        "--tokens",
+        min=2,
+        help="Calibration tokens: positions of the training split that the model is run on.",
+    ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=_LARGEST_SEED, help="Of the calibration draw.")
+    int,
+    typer.Option(
+        "--seed", min=0, max=_LARGEST_SEED, help="Seed of the draw of calibration tokens."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
 OfOption = Annotated[
     str,
     typer.Option(
@@ -75,27 +89,33 @@ MetricOption = Annotated[
         "--metric",
         metavar="NAME",
         parser=one_of(lambda: SIMILARITIES),
-        help=f"{' or '.join(SIMILARITIES)}; not used for aligned.",
+        help=f"Similarity by centred kernel alignment: {' or '.join(SIMILARITIES)}. Not used for "
+        "aligned.",
     ),
 ]
 StackOption = Annotated[
-    str | None, typer.Option("--stack", help="encoder or decoder, where a model has both.")
+    str | None, typer.Option("--stack", help="encoder or decoder, for a model that has both.")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Write the matrix there too, as CSV.")
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Also write the matrix to this file, as CSV."),
 ]
 RecipeArgument = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe's or a stored run's JSON file.")
+    Path, typer.Argument(metavar="RECIPE", help="The JSON file of a recipe or of a stored run.")
 ]
 FinalOption = Annotated[
-    bool, typer.Option("--final", help="Add the test split: once, for the merge you settled on.")
+    bool,
+    typer.Option(
+        "--final", help="Score the test split too. Do this once, for the merge that you settled on."
+    ),
 ]
 GroupOption = Annotated[
     list[str],
     typer.Option(
         "--group",
         metavar="NAMES",
-        help="FF sublayers to merge into one: encoder.3,encoder.4 or encoder.3-6. Repeatable.",
+        help="FF sublayers to merge into one: encoder.3,encoder.4 or encoder.3-6. Repeatable, once "
+        "for each group.",
     ),
 ]
 MethodOption = Annotated[
@@ -104,7 +124,7 @@ MethodOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(merges),
-        help="What stands in a group's place: " + described(merges()),
+        help="How a group becomes one FF sublayer: " + described(merges()),
     ),
 ]
 RepairOption = Annotated[
@@ -114,12 +134,14 @@ RepairOption = Annotated[
         metavar="NAME",
         parser=one_of(lambda: REPAIRS),
         hidden=not REPAIRS,
-        help=f"After the merge, without labels: {', '.join(REPAIRS)}.",
+        help=f"A repair after the merge, without labels: {', '.join(REPAIRS)}.",
     ),
 ]
 PlanSeedOption = Annotated[
     int,
-    typer.Option("--plan-seed", min=0, max=_LARGEST_SEED, help="Of a method that draws at random."),
+    typer.Option(
+        "--plan-seed", min=0, max=_LARGEST_SEED, help="Seed of a method that draws random weights."
+    ),
 ]
 SearchedOption = Annotated[
     list[str],
@@ -127,7 +149,7 @@ SearchedOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(searched),
-        help="Repeatable. " + described(searched()),
+        help="A method to try, repeatable. " + described(searched()),
     ),
 ]
 AnchorsOption = Annotated[
@@ -136,17 +158,22 @@ AnchorsOption = Annotated[
         "--anchor",
         metavar="NAME",
         parser=one_of(lambda: ANCHORS),
-        help=f"Repeatable: {', '.join(ANCHORS)}. The layer that the others are aligned to.",
+        help=f"The layer of a window that the others are aligned to: {', '.join(ANCHORS)}. "
+        "Repeatable.",
     ),
 ]
 AnchorOption = Annotated[
-    Anchor, typer.Option("--anchor", help="The member that the others are aligned to.")
+    Anchor, typer.Option("--anchor", help="The layer of each group that the others are aligned to.")
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", metavar="FILE", help="A recipe, or a stored run.")
+    Path | None,
+    typer.Option("--recipe", metavar="FILE", help="The JSON file of a recipe or of a stored run."),
 ]
 WrittenRecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", metavar="FILE", help="Write what was done to this file.")
+    Path | None,
+    typer.Option(
+        "--recipe", metavar="FILE", help="Write the recipe of what was done to this file."
+    ),
 ]
 QuantizeOption = Annotated[
     str | None,
@@ -154,7 +181,8 @@ QuantizeOption = Annotated[
         "--quantize",
         metavar="NAME",
         parser=one_of(lambda: QUANTIZATIONS),
-        help="Keep FF and attention weights as int8 after the merge; llm.int8 rounds inputs too.",
+        help="Round FF and attention weights to int8 after the merge. llm.int8 also rounds the "
+        "inputs.",
     ),
 ]
 ExportOption = Annotated[
@@ -166,9 +194,9 @@ LayoutOption = Annotated[
         "--layout",
         metavar="NAME",
         parser=one_of(lambda: LAYOUTS),
-        help="compact keeps merged weights once; portable opens without ffmerge.",
+        help="compact keeps one copy of merged weights. portable opens without ffmerge.",
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")
+    bool, typer.Option("--overwrite", help="Replace the folder if an earlier export wrote it.")
 ]

@@ -33,14 +33,15 @@ QUANTIZATIONS: Kinds[Quantization] = Kinds(
         Quantization(
             name="int8",
             label="int8",
-            help="Rounds FF and attention weights, which leaves as many parameters in about a "
-            "quarter of the memory; each pass turns them back, which takes time.",
+            help="Rounds FF and attention weights to 8-bit integers. The number of parameters "
+            "stays the same, in about a quarter of the memory. Each pass converts the weights "
+            "back, which takes time.",
         ),
         Quantization(
             name="llm.int8",
             label="LLM.int8()",
-            help="Keeps the same weights and rounds the inputs of each matrix as well; slow "
-            "without a GPU.",
+            help="Keeps the same int8 weights and also rounds the inputs of each matrix. It is "
+            "slow without a GPU.",
             source="Dettmers et al., 2022",
             requires="bitsandbytes",
             linear="ffmerge_core.models.int8:LLMInt8Linear",

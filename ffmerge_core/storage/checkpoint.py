@@ -179,9 +179,9 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     """Everything but the record. The number of parameters written."""
     if not hasattr(model.model, "config") and CONFIG not in model.settings:
         raise SourceError(
-            f"{model.source} is a timm model in memory, and what timm was told to build it is not "
-            "known, so nobody could open the copy. Save the original with timm's save_for_hf, "
-            "open that folder and merge it there."
+            f"{model.source} is a timm model in memory. What timm was told to build it is not "
+            "known, so a saved copy could not be opened. Save the original with timm's "
+            "save_for_hf, open that folder and merge it there."
         )
     n_parameters: int = resolve(layout.write)(model, draft)
     for name, values in model.settings.items():

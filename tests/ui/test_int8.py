@@ -131,8 +131,8 @@ def test_a_folder_that_has_them_is_looked_at_and_not_changed(tmp_path: Path, mer
     assert len(tab.get("plotly_chart")) == 1, "its similarity is measured"
     for page, sentence in (
         ("search", "nothing to search"),
-        ("merge", "neither merged again nor saved in another layout"),
-        ("recover", "A recovery begins with the original"),
+        ("merge", "cannot be merged again here, or saved in another layout"),
+        ("recover", "A recovery starts from the original"),
     ):
         assert sentence in sentences(go(tab, page))
         assert tab.get("page_link")[0].proto.label == "Open a model"

@@ -150,7 +150,7 @@ def test_fidelity_compares_with_the_original_and_needs_no_labels() -> None:
     press(tab, "Measure on this")
     assert opened(tab) == Opened(DEMO, fidelity=True)
     assert metrics(tab)["Validation top-1 agreement"] == "100.0%"
-    assert "against the original" in sentences(tab)
+    assert "compared with the original" in sentences(tab)
 
 
 def test_what_the_model_was_saved_with_is_found_again(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
         "vanilla", "last", 3_000, 4,
     )  # fmt: skip
     assert "The recipe is open: Vanilla decoder 2–3." in sentences(tab)
-    assert "Merge as the recipe says" in [link.proto.label for link in tab.get("page_link")]
+    assert "Merge with this recipe" in [link.proto.label for link in tab.get("page_link")]
     assert "Its recovery" not in sentences(tab)
     go(tab, "merge")
     assert tab.radio(key="method").value == "vanilla"
@@ -218,11 +218,11 @@ def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
     [
         ("not JSON", "This is no recipe, for it is not JSON"),
         (recipe(tokens=2.5), "tokens is 2.5; a whole number was expected"),
-        (recipe(plan={"groups": []}), "no merge of groups"),
-        (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "no merge of groups"),
+        (recipe(plan={"groups": []}), "does not merge groups"),
+        (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "does not merge groups"),
         (recipe(source="demo:nothing"), "There is no demo"),
         (recipe(plan={"groups": [["encoder.1", "encoder.2"]]}), "encoder.1 is not an FF sublayer"),
-        (recipe(revision="0" * 64), "demo:gpt2-code holds other weights now"),
+        (recipe(revision="0" * 64), "weights of demo:gpt2-code have changed since"),
         (recipe(data_revision="0" * 64), "says something else now (revision"),
     ],
 )

@@ -65,14 +65,14 @@ def test_by_default_a_third_is_removed_and_what_is_tried_is_said() -> None:
     tab = open_app("search")
     assert tab.number_input[0].value == 4
     assert (
-        f"8 windows of 5 adjacent layers; merging one leaves {602_058 - 4 * 33_088:,} parameters "
-        "(−22.0%)" in sentences(tab)
+        f"There are 8 windows of 5 adjacent layers. Merging one leaves {602_058 - 4 * 33_088:,} "
+        "parameters (−22.0%)" in sentences(tab)
     )
     assert "press Search windows, or open the Similarity page" in sentences(tab)
     tab.number_input[0].set_value(11).run()
     assert "1 window of 12 adjacent layers" in sentences(tab)
     tab.button_group(key="search_methods").set_value(["layer drop"]).run()
-    assert "Choose a method that merges" in sentences(tab)
+    assert "Choose at least one method that merges" in sentences(tab)
     assert "Search windows" not in labels(tab)
 
 
@@ -256,7 +256,7 @@ def test_two_stacks_are_searched_apart_or_together() -> None:
     assert tab.number_input[0].value == 4
     assert "4 windows of 3 adjacent layers in each stack" in sentences(tab)
     tab.number_input[0].set_value(3).run()
-    assert "choose an even number" in sentences(tab)
+    assert "Choose an even number" in sentences(tab)
     assert "Search windows" not in labels(tab)
 
 

@@ -89,8 +89,8 @@ def changed_images(result: fm.RunResult, task: Any) -> None:
         return
     shown = changed[:SHOWN_IMAGES]
     st.write(
-        f"{len(changed)} of {n} predictions changed{_first(shown, changed)}. "
-        f"Below each: true class: original → {_made(result)}."
+        f"{len(changed)} of {n} predictions changed{_first(shown, changed)}. Each caption reads "
+        f"“true class: original → {_made(result)}”."
     )
     images = task.splits["validation"]
 
@@ -107,8 +107,9 @@ def moved_images(result: fm.RunResult, task: Any) -> None:
     cosines = 1 - losses(result.after)
     shown = np.argsort(cosines, kind="stable")[:SHOWN_IMAGES].tolist()
     st.write(
-        f"The {len(shown)} of {count(result.after.n)} validation images whose embedding moved "
-        f"most. Below each: the cosine between the original's and the {_made(result)} model's."
+        f"These {len(shown)} of {count(result.after.n)} validation images have the embeddings that "
+        "moved most. Each caption is the cosine between the original's embedding and the "
+        f"{_made(result)} model's."
     )
     images = task.splits["validation"].images
     _gallery(images, [(index, f"{cosines[index]:.4f}") for index in shown])
@@ -132,14 +133,14 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
     fidelity = compares(result)
     if fidelity:
         st.write(
-            f"The {len(shown)} of {n} validation {task.examples} on which the {_made(result)} "
-            f"model is farthest from the original; {metric(result.after.metric).loss} in nats per "
-            "token."
+            f"On these {len(shown)} of {n} validation {task.examples} the {_made(result)} model is "
+            f"farthest from the original. The figures are the {metric(result.after.metric).loss}, "
+            "in nats per token."
         )
     else:
         st.write(
             f"The loss rose on {count(worse)} of {n} validation {task.examples}. These are the "
-            f"{len(shown)} where it rose most; in nats per token."
+            f"{len(shown)} where it rose most. Losses are in nats per token."
         )
     for place, index in enumerate(shown):
         figure = f"loss {before[index]:.3f} → **{after[index]:.3f}**"
@@ -168,9 +169,10 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
         return
     shown = changed[:SHOWN_SENTENCES]
     st.write(
-        f"{len(changed)} of {n} translations changed{_first(shown, changed)}, the one whose "
-        "reference lost most probability first. Struck through is what only the original says, "
-        f"underlined what only the {_made(result)} model says."
+        f"{len(changed)} of {n} translations changed{_first(shown, changed)}. They are sorted by "
+        "how much probability the reference lost, the most first. Words that only the original "
+        f"says are struck through, and words that only the {_made(result)} model says are "
+        "underlined."
     )
     for index in shown:
         with st.container(border=True):

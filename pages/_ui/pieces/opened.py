@@ -31,9 +31,12 @@ def opened_subject(title: str) -> Subject:
     if workspace.opened is None:
         workspace.open(opened)
     if workspace.fit(subject.sublayers):
-        st.info("The groups picked before named sublayers that this model has not; they are gone.")
+        st.info(
+            "The FF sublayers that you picked earlier are not all in this model. Your groups were "
+            "cleared."
+        )
     on = "" if opened.from_card else f" · measured on {subject.data}"
-    against = ", against the original" if opened.fidelity else ""
+    against = ", compared with the original" if opened.fidelity else ""
     st.caption(
         f"**{subject.title}** · {subject.source} · {count(subject.n_parameters)} parameters · "
         f"{len(subject.sublayers)} FF sublayers{on}{against}"
@@ -81,5 +84,5 @@ def _open_again(opened: Opened) -> None:
                 "Back to the demo",
                 on_click=workspace.open,
                 args=(DEFAULT,),
-                help="The groups that were picked on this model are kept with it.",
+                help="The groups that you picked on this model are kept with it.",
             )

@@ -21,8 +21,8 @@ def clusters(search: Search, subject: Subject) -> None:
     known = {stack: answer.matrix for stack, answer in answers.items() if answer is not None}
     if len(known) < len(stacks):
         st.caption(
-            "The layers that resemble each other most, adjacent or not. They are drawn once the "
-            "layers are compared: press Search windows, or open the Similarity page."
+            "Clustering finds the layers that resemble each other most, adjacent or not. The "
+            "layers must be compared first: press Search windows, or open the Similarity page."
         )
         return
     trees = [cluster(matrix, search.remove // len(stacks)) for matrix in known.values()]
@@ -43,9 +43,10 @@ def clusters(search: Search, subject: Subject) -> None:
         )
     st.markdown(f"{len(groups)} groups: {groups_in_words(groups)}")
     st.caption(
-        "Average linkage on 1 − CKA of the FF outputs: the lower two branches meet, the more alike "
-        f"they are. Cut so that {search.remove} FF sublayers are removed. Likeness is no score: "
-        "merge the groups to see what they cost."
+        "The tree joins the layers whose FF outputs are most alike, by average linkage on 1 − CKA. "
+        "The lower two branches meet, the more alike they are. The tree is cut so that "
+        f"{search.remove} FF sublayers are removed. Similarity is not a score: merge the groups to "
+        "see what they cost."
     )
     if st.button("Use these groups", icon=":material/merge:"):
         workspace = current_workspace()
