@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 import torch
 
 import ffmerge_core as fm
-from ffmerge_core.models.structure import weights_by_role
+from ffmerge_core.compression.merge_methods import average, random_draw
+from ffmerge_core.models.structure import set_weights, weights_by_role
 from tests.conftest import noise_task, timm_vit
 from tests.models.tiny import marian
 
@@ -21,11 +24,60 @@ def translator() -> fm.LoadedModel:
     return fm.load(marian())
 
 
-def test_groups_of_one_index_in_two_stacks_are_drawn_apart(translator: fm.LoadedModel) -> None:
-    groups = (("encoder.0", "encoder.1"), ("decoder.0", "decoder.1"))
-    plan = fm.MergePlan(groups, method="random")
+THREE = (3.3, 1.0, 1.5)
+MEAN = 1.9333333
+
+
+def group_of(k: int, dtype: torch.dtype = torch.float32) -> fm.Group:
+    model = fm.load(timm_vit(depth=k))
+    members = model.sublayers
+    return fm.Group(model.model.to(dtype), members, members[0], stack=0, seed=0, feats=None)
+
+
+def test_the_average_is_taken_in_fp64() -> None:
+    """In fp32 the mean of these three is another number, in whichever order they are summed."""
+    for one, two, three in permutations(torch.tensor(THREE)):
+        assert (one + two + three) / 3 != torch.tensor(MEAN)
+        assert one / 3 + two / 3 + three / 3 != torch.tensor(MEAN)
+    group = group_of(3)
+    with torch.no_grad():
+        for member, value in zip(group.members, THREE, strict=True):
+            for tensor in group.weights(member).values():
+                tensor.fill_(value)
+    for tensor in average(group).values():
+        assert torch.equal(tensor, torch.full_like(tensor, MEAN))
+
+
+@pytest.mark.parametrize("k", [3, 5, 7])
+def test_the_average_of_equal_sublayers_is_each_of_them_bit_for_bit(k: int) -> None:
+    group = group_of(k)
+    first = group.weights(group.anchor)
+    for member in group.members[1:]:
+        set_weights(group.model, member, {r: first[r].detach().clone() for r in first})
+    found = average(group)
+    assert all(torch.equal(found[role], first[role]) for role in first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_group_becomes_has_the_precision_of_its_members(dtype: torch.dtype) -> None:
+    group = group_of(2, dtype)
+    for method in (average, random_draw):
+        assert {tensor.dtype for tensor in method(group).values()} == {dtype}
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        (("encoder.0", "encoder.1"), ("decoder.0", "decoder.1")),
+        (("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")),
+    ],
+)
+def test_groups_of_another_stack_or_first_index_are_drawn_apart(
+    translator: fm.LoadedModel, groups: tuple[tuple[str, str], ...]
+) -> None:
+    plans = [fm.MergePlan((group,), method="random") for group in groups]
     for role in ("in.weight", "out.weight"):
-        one, other = (shared(translator, plan, group[0])[role] for group in groups)
+        one, other = (shared(translator, plan, plan.names[0])[role] for plan in plans)
         noise = [(each - each.mean()) / each.std() for each in (one, other)]
         assert not torch.allclose(*noise, atol=0.1)
 
