@@ -32,7 +32,9 @@ def test_a_known_permutation_is_found() -> None:
     match = match_neurons(correlate(standardised(anchor), standardised(other)))
     assert torch.equal(match.permutation, shuffle)
     assert match.after == pytest.approx(1, abs=1e-5)
-    assert torch.equal(match.inverse().permutation, torch.argsort(shuffle))
+    back = match.inverse()
+    assert torch.equal(back.permutation, torch.argsort(shuffle))
+    assert (back.before, back.after) == (match.before, match.after)
 
 
 def test_correlations_are_pearsons() -> None:

@@ -1,5 +1,7 @@
 """One calibration pass: the right values, from the right data, leaving the model alone."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -131,6 +133,18 @@ def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> N
     assert (table.to_numpy() == table.to_numpy().T).all()
     assert table.to_numpy().diagonal() == pytest.approx(1, abs=1e-6)
     assert table.to_numpy().max() <= 1 + 1e-6
+
+
+def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    steps: list[tuple[int, int]] = []
+    table = fm.similarity_matrix(
+        feats, of="aligned", report=lambda done, total, *_: steps.append((done, total))
+    )
+    names = [sublayer.name for sublayer in model.sublayers]
+    for one, other in combinations(names, 2):
+        assert table.loc[one, other] == feats.match(one, other).after < 1
+    assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:

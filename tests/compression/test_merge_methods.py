@@ -105,6 +105,19 @@ def test_a_draw_of_the_first_stack_is_as_it_was_in_older_recipes(start: int) -> 
         assert torch.equal(found[role], (every.mean() + every.std() * noise).float())
 
 
+@pytest.mark.parametrize("seed", [0, 3, 2**63 - 1])
+def test_a_draw_of_the_second_stack_is_as_it_was_in_older_recipes(
+    translator: fm.LoadedModel, seed: int
+) -> None:
+    group = ("decoder.1", "decoder.2")
+    found = shared(translator, fm.MergePlan((group,), method="random", seed=seed), group[0])
+    # torch's generator hears the lowest 32 bits.
+    generator = torch.Generator().manual_seed((1009 * seed + 1 + 2_654_435_761) % 2**32)
+    own = found["in.weight"].double()
+    noise = torch.randn(own.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close((own - own.mean()) / own.std(), (noise - noise.mean()) / noise.std())
+
+
 def test_a_forgotten_bracket_is_told_with_what_was_meant() -> None:
     with pytest.raises(fm.PlanError) as refused:
         fm.MergePlan(groups=("encoder.1", "encoder.2"))  # type: ignore[arg-type]
