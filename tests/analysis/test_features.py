@@ -137,14 +137,19 @@ def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> N
 
 def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) -> None:
     feats = fm.calibrate(model, tokens=300)
-    steps: list[tuple[int, int]] = []
-    table = fm.similarity_matrix(
-        feats, of="aligned", report=lambda done, total, *_: steps.append((done, total))
-    )
+    steps: list[tuple[object, ...]] = []
+    table = fm.similarity_matrix(feats, of="aligned", report=lambda *said: steps.append(said))
     names = [sublayer.name for sublayer in model.sublayers]
     for one, other in combinations(names, 2):
         assert table.loc[one, other] == feats.match(one, other).after < 1
-    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert steps == [(done, 3, "Comparing pairs of sublayers") for done in (1, 2, 3)]
+
+
+def test_outputs_are_compared_by_cka_unless_something_else_is_said(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=4)
+    asked = fm.similarity_matrix(feats, of="output", metric="cka")
+    assert fm.similarity_matrix(feats).equals(asked)
+    assert not fm.similarity_matrix(feats, metric="unbiased_cka").equals(asked)
 
 
 def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:

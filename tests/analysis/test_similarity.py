@@ -58,6 +58,8 @@ def test_known_values(unbiased: bool) -> None:
     assert cka(x @ rotation, y) == pytest.approx(cka(x, y), abs=1e-5)
     assert cka(x * 1e4 - 7, y * 1e-4) == pytest.approx(cka(x, y), abs=1e-4)
     assert abs(cka(x @ stretch, y) - cka(x, y)) > 0.01
+    # Their squares are beyond fp32.
+    assert cka(x * 1e25, y * 1e-25) == pytest.approx(cka(x, y), abs=1e-5)
 
 
 def test_unbiased_is_near_zero_for_independent_features_and_biased_is_not() -> None:
@@ -69,7 +71,7 @@ def test_unbiased_is_near_zero_for_independent_features_and_biased_is_not() -> N
 
 def test_a_constant_feature_is_similar_to_nothing() -> None:
     x, _ = pair(50, 4, 4)
-    assert linear_cka(x, torch.ones(50, 3)) == 0
+    assert linear_cka(x, torch.ones(50, 3)) == linear_cka(torch.ones(50, 3), x) == 0
     assert linear_cka(torch.ones(50, 3), torch.ones(50, 3), unbiased=True) == 0
 
 
@@ -81,7 +83,7 @@ def test_too_few_tokens_for_the_unbiased_estimate() -> None:
 
 @pytest.mark.parametrize(("matrix", "unbiased"), [(cka_matrix, False), (unbiased_cka_matrix, True)])
 def test_the_matrix_holds_the_pairs(matrix: Callable[..., torch.Tensor], unbiased: bool) -> None:
-    features = [pair(60, 6, 6, seed)[1] for seed in range(4)]
+    features = [pair(60, 6, 6, seed)[1].double() for seed in range(4)]
     read: list[int] = []
 
     def reader(index: int) -> torch.Tensor:
@@ -95,6 +97,6 @@ def test_the_matrix_holds_the_pairs(matrix: Callable[..., torch.Tensor], unbiase
     )
     assert repr(seen) == repr([(done, 10) for done in range(1, 11)])
     assert sorted(read) == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3], "once a pair, and its own once"
-    assert found.tolist() == [
-        [linear_cka(x, y, unbiased=unbiased) for y in features] for x in features
-    ]
+    expected = [[linear_cka(x, y, unbiased=unbiased) for y in features] for x in features]
+    wanted = torch.tensor(expected, dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
