@@ -30,6 +30,6 @@ def require(package: str, what: str, error: type[FFMergeError] = MissingPackageE
     """
     if not is_there(package):
         raise error(
-            f"{what} needs {package}, which is not installed. Install it: "
-            f'pip install "ffmerge[{EXTRAS[package]}]".'
+            f"{what} needs {package}, which is not installed. Install it: pip install "
+            + (f'"ffmerge[{EXTRAS[package]}]".' if package in EXTRAS else f"{package}.")
         )

@@ -49,9 +49,14 @@ class Kind:
     source: str = ""
 
     @property
+    def said(self) -> str:
+        """Its sentence within another: "aligns neurons, then averages"."""
+        return _lower(self.help).removesuffix(".")
+
+    @property
     def line(self) -> str:
         """ "Permute: aligns neurons, then averages"."""
-        return f"{self.label}: {_lower(self.help).removesuffix('.')}"
+        return f"{self.label}: {self.said}"
 
     @property
     def sentence(self) -> str:
@@ -85,7 +90,8 @@ class Kinds(Mapping[str, K], Generic[K]):
 
     def of(self, name: str) -> K:
         """The record of a name; an error that lists the known ones if there is none."""
-        if name not in self._records:
+        # What is no text may be no key either.
+        if not isinstance(name, str) or name not in self._records:
             known = f"it must be one of {', '.join(self)}" if self._records else "none is known"
             raise self._error(f"{self.what} is {clipped(name)}; {known}.")
         return self._records[name]

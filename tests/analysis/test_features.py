@@ -1,5 +1,7 @@
 """One calibration pass: the right values, from the right data, leaving the model alone."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -131,6 +133,23 @@ def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> N
     assert (table.to_numpy() == table.to_numpy().T).all()
     assert table.to_numpy().diagonal() == pytest.approx(1, abs=1e-6)
     assert table.to_numpy().max() <= 1 + 1e-6
+
+
+def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    steps: list[tuple[object, ...]] = []
+    table = fm.similarity_matrix(feats, of="aligned", report=lambda *said: steps.append(said))
+    names = [sublayer.name for sublayer in model.sublayers]
+    for one, other in combinations(names, 2):
+        assert table.loc[one, other] == feats.match(one, other).after < 1
+    assert steps == [(done, 3, "Comparing pairs of sublayers") for done in (1, 2, 3)]
+
+
+def test_outputs_are_compared_by_cka_unless_something_else_is_said(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=4)
+    asked = fm.similarity_matrix(feats, of="output", metric="cka")
+    assert fm.similarity_matrix(feats).equals(asked)
+    assert not fm.similarity_matrix(feats, metric="unbiased_cka").equals(asked)
 
 
 def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
