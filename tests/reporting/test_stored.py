@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ffmerge_core.plan import NOTHING_MERGED, DropFF, MergePlan, Plan, Recipe, Recovery
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan import Quantization
 from ffmerge_core.reporting.stored import (
     is_merge,
     is_original,
