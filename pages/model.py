@@ -27,7 +27,8 @@ def overview(subject: Subject) -> None:
         st.metric(
             "In FF sublayers",
             percent(ff / subject.n_parameters),
-            help="What merging can save from: each FF sublayer tied to another saves its share.",
+            help="This is the part that merging makes smaller. Each FF sublayer that is tied to "
+            "another one saves its share.",
             width="content",
         )
         for name, figure in figures:
@@ -35,7 +36,9 @@ def overview(subject: Subject) -> None:
             st.metric(f"Validation {name}", say.text(figure.value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
-        st.caption("This is the original, which agrees with itself; a merge is compared with it.")
+        st.caption(
+            "This is the original, so it agrees with itself. A merged model is compared with it."
+        )
 
 
 def anatomy(subject: Subject) -> None:

@@ -122,5 +122,5 @@ def test_a_text_of_ones_own_and_bad_data(app: Page, tmp_path: Path) -> None:
     good = tmp_path / "code.py"
     good.write_text("\n\n".join(f"def f{n}(x):\n    return x + {n}" for n in range(400)))
     measure_on(app, good)
-    expect(app.get_by_text("measured on code.py")).to_be_visible(timeout=FIRST_JOB)
+    expect(app.get_by_text("data: code.py")).to_be_visible(timeout=FIRST_JOB)
     expect(app.get_by_text(re.compile("Validation perplexity")).first).to_be_visible()

@@ -118,7 +118,7 @@ def test_every_field_of_a_recipe_survives_in_a_tab() -> None:
         tab, subject = used_tab(), replace(SUBJECT, opened=Opened.of(recipe))
         before = tab.state
         if not can_restore(recipe.plan):
-            with pytest.raises(PlanError, match=r"no merge of groups.*ffmerge run"):
+            with pytest.raises(PlanError, match=r"The pages show merges of groups.*ffmerge run"):
                 restore(tab, recipe, subject)
             assert tab.state == before
             return

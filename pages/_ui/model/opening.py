@@ -22,13 +22,13 @@ from pages._ui.state.uploads import keep
 
 FIDELITY = "Compare with the original only (fidelity; needs no labels)"
 FIDELITY_HELP = (
-    "Scores how often a merged model decides as the original does, and how far its probabilities "
-    "move, on the inputs alone."
+    "Measures how near a merged model stays to the original: how often both decide alike, and "
+    "how far their probabilities are apart. Labels are not used."
 )
 SAVED, OWN = "saved", "own"
 MEASURED_ON = {
     DIGITS: "The built-in digits (image models)",
-    SAVED: "What it was saved with",
+    SAVED: "The data that it was saved with",
     OWN: "Your own data",
 }
 
@@ -59,7 +59,7 @@ def _demo(demo: Opened, opened: Opened) -> None:
                 args=(demo,),
                 help="What you picked is kept."
                 if is_open
-                else "What you picked on the model that is open now is kept with it.",
+                else "The groups that you picked on the model that is open now are kept for it.",
             )
 
 
@@ -96,7 +96,7 @@ def _own_data(subject: Subject) -> None:
                 )
             if opened.data is not None:
                 st.button(
-                    "Back to what it was saved with",
+                    "Back to the data that it was saved with",
                     on_click=open_model,
                     args=(Opened(opened.source),),
                 )
@@ -110,13 +110,16 @@ def _own_data(subject: Subject) -> None:
 
 def _folder() -> None:
     st.write(
-        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` or by "
-        f"timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. What you picked on the "
-        "model that is open now is kept with it."
+        "Open a folder with safetensors weights that was saved here, by transformers' "
+        f"`save_pretrained` or by timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. "
+        "The groups that you picked on the model that is open now are kept for it."
     )
     folder = st.text_input("Folder on this computer", key="folder").strip()
     measured_on = st.radio(
-        "Measured on", list(MEASURED_ON), key="measured_on", format_func=MEASURED_ON.__getitem__
+        "Data to measure on",
+        list(MEASURED_ON),
+        key="measured_on",
+        format_func=MEASURED_ON.__getitem__,
     )
     formats = " ".join(kind.format for kind in TASKS.values())
     given = _data_inputs("folder", formats) if measured_on == OWN else None
@@ -130,8 +133,9 @@ def _folder() -> None:
 
 def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
     st.caption(
-        f"{help} 80, 10 and 10% become the training, validation and test split, by content. An "
-        "upload is kept in the data folder, so that recipes find it again."
+        f"{help} It is divided into three splits: 80% for training, 10% for validation, 10% for "
+        "the test. What an example says decides where it goes. An upload is kept in the data "
+        "folder, so that recipes find it again."
     )
     upload = st.file_uploader("Upload a file", key=f"{key}-upload")
     path = st.text_input("Or a path on this computer", key=f"{key}-path").strip()
@@ -156,8 +160,8 @@ def _open(wanted: Opened) -> None:
 
 def _recipe() -> None:
     st.write(
-        "A recipe that the Merge page, the command line or a stored run wrote. Its model and data "
-        "are opened, and its groups and choices are put on the Merge page."
+        "Open a recipe that the Merge page, the command line or a stored run wrote. This opens "
+        "its model and its data, and puts its groups and choices on the Merge page."
     )
     upload = st.file_uploader("Upload a recipe (JSON)", type="json", key="recipe-upload")
     text = st.text_area("Or paste it", key="recipe-text", height=120).strip()
@@ -205,7 +209,8 @@ def _restored(subject: Subject, opened: Opened, plan: MergePlan, recipe: Recipe)
         st.success(f"The recipe is open: {plan_in_words(plan)}.")
         if recipe.recovery is not None:
             st.info(
-                f"Its recovery, {recovery_in_words(recipe.recovery)}, comes after the merge: set "
-                "it on the Recover page. `ffmerge run` on the recipe does both."
+                f"The recipe also has a recovery: {recovery_in_words(recipe.recovery)}. It comes "
+                "after the merge. Set it on the Recover page, or do both with `ffmerge run` on "
+                "the recipe."
             )
         next_step("pages/merge.py", "Merge as the recipe says")

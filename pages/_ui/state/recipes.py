@@ -29,8 +29,8 @@ def check_restorable(recipe: Recipe) -> MergePlan:
     plan = recipe.plan
     if not can_restore(plan):
         raise PlanError(
-            "This recipe's plan is no merge of groups, which is what the pages show. Carry it out "
-            "on the command line: ffmerge run."
+            "The pages show merges of groups, and this recipe's plan is none. Carry it out on "
+            "the command line: ffmerge run."
         )
     for what, seed in (("seed", recipe.seed), ("plan's seed", plan.seed)):
         if seed > LARGEST_SEED:

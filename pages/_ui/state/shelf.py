@@ -110,7 +110,7 @@ class Shelf:
         model = self._read(wanted, report)
         if model.task is None:
             raise DataError(
-                f"{wanted.source} was not saved with data to measure it on. Choose the built-in "
+                f"{wanted.source} was saved without data to measure it on. Choose the built-in "
                 "digits or your own data."
             )
         opened = replace(wanted, source=model.source, data=model.data)

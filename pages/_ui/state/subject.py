@@ -76,22 +76,22 @@ class Subject:
     def unlike(self, recipe: Recipe) -> str | None:
         """What a recipe is of, if not of this model on this data as both are now; else None."""
         if Opened.of(recipe) != self.opened:
-            return f"of {self.source} measured on other data, or in another way,"
+            return f"of {self.source} with other data or another way of scoring"
         found = unlike(
             recipe, revision=self.revision, data_revision=self.data_revision, python=None
         )
         if found is None:
             return None
         if found.what == "weights":
-            return f"of other weights at {self.source}"
-        return f"measured on other content of {self.opened.data or self.data}"
+            return f"with other weights of {self.source}"
+        return f"with another content of {self.opened.data or self.data}"
 
     def unlike_run(self, recipe: Mapping[str, Any]) -> str | None:
         """The same of a recipe as a run has it, whose plan may be of another version."""
         try:
             return self.unlike(Recipe.from_dict(recipe))
         except FFMergeError:
-            return "with plans of another version"
+            return "with a plan that this version does not know"
 
     @property
     def source(self) -> str:
@@ -186,8 +186,8 @@ def _training(card: demos.Card) -> tuple[tuple[str, str], ...]:
         facts.append(
             (
                 "This computer",
-                f"Python {here} has another library text than Python {wrote}, on which the scores "
-                "here were measured; a merge is compared with the original on the text at hand",
+                f"The scores here were measured on the library of Python {wrote}. Python {here} "
+                "has another text; a merged model is compared with the original on that one",
             )
         )
     return tuple((label, text) for label, text in facts if text)
