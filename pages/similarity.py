@@ -54,21 +54,21 @@ def choose(subject: Subject) -> Question:
         max_value=most,
         step=1000,
         key="tokens",
-        help=f"Positions of the training {subject.examples} that are run through the model once. "
-        f"More are slower and steadier. Up to {count(most)} fit in a quarter of this computer's "
-        "memory.",
+        help=f"How many token positions of the training {subject.examples} are compared. They "
+        "are run through the model once. More take longer and give steadier numbers. Up to "
+        f"{count(most)} fit into a quarter of this computer's memory.",
     )
     seed = columns[3].number_input(
         "Seed",
         min_value=0,
         max_value=LARGEST_SEED,
         key="seed",
-        help=f"Which {subject.examples} are drawn.",
+        help=f"Another seed draws other training {subject.examples}.",
     )
     if tokens == most and (wanted := st.session_state.get("tokens_wanted", most)) > most:
         st.info(
-            f"{count(wanted)} calibration tokens were chosen before; {count(most)} are the most "
-            "here, so that many are drawn."
+            f"{count(wanted)} calibration tokens were chosen before. Here {count(most)} are the "
+            "most, so that many are drawn."
         )
     stack = choose_stack(subject)
     workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric, stack=stack)
