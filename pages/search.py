@@ -83,7 +83,8 @@ with guarded():
         st.divider()
         if found.search != search:
             st.info(
-                f"Shown is {describe(found.search)}. Press Search windows for what is chosen now."
+                f"This is what an earlier search found: {describe(found.search)}. Press Search "
+                "windows for what is chosen now."
             )
         results(found, subject)
     if search is not None:

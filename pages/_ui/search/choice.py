@@ -10,7 +10,9 @@ from pages._ui.search.found import Search
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
-BESIDE = "What does not merge takes as many layers as leave the nearest number of parameters."
+BESIDE = (
+    "A method that does not merge takes the number of layers that leaves nearly as many parameters."
+)
 
 
 def choose(subject: Subject) -> Search | None:
@@ -21,7 +23,7 @@ def choose(subject: Subject) -> Search | None:
         stacks = subject.stacks if stack == "both" else (stack,)
         most = min(len(subject.names(each)) for each in stacks) - 1
         if most < 1:
-            st.info(f"The {stack} has a single FF sublayer; a merge takes two or more.")
+            st.info(f"The {stack} has a single FF sublayer. A merge needs two or more.")
             return None
         remove = _remove(stack, len(stacks), most)
         # By key, since a widget whose default changes would be another widget.
@@ -33,8 +35,8 @@ def choose(subject: Subject) -> Search | None:
             key="search_anchors",
             persist_state="session",
             format_func=str.capitalize,
-            help="The layers of each window that the others are aligned to, or copied from: each "
-            "is tried in turn. " + _without_anchor(),
+            help="The layer of each window that the others are aligned to, or copied from. Each "
+            "anchor that you choose is tried. " + _without_anchor(),
         )
     methods = st.pills(
         "Methods",
@@ -48,14 +50,16 @@ def choose(subject: Subject) -> Search | None:
     )
     share, left = divmod(remove, len(stacks))
     if left:
-        st.info(f"{remove} cannot be shared out evenly; choose an even number for both stacks.")
+        st.info(f"{remove} cannot be divided evenly between both stacks. Choose an even number.")
         return None
     _say_what_is_tried(subject, stacks, share, most + 1 - share)
     if not set(methods) & set(merges()):
-        st.info("Choose a method that merges; layers are dropped beside it, for comparison.")
+        st.info("Choose at least one method that merges. Dropping layers is there for comparison.")
         return None
     if not anchors:
-        st.info("Choose an anchor, or several: the layer that the others are aligned to.")
+        st.info(
+            "Choose one anchor or more. The anchor is the layer that the others are aligned to."
+        )
         return None
     return Search(
         opened=subject.opened,
@@ -72,7 +76,7 @@ def choose(subject: Subject) -> Search | None:
 
 def _without_anchor() -> str:
     labels = [METHODS[name].label for name in searched() if "anchor" not in METHODS[name].needs]
-    return f"{', '.join(labels)}: they have none."
+    return f"Methods without an anchor: {', '.join(labels)}."
 
 
 def _stack(subject: Subject) -> str:
@@ -87,7 +91,8 @@ def _stack(subject: Subject) -> str:
         key=f"search_stack_{'_'.join(subject.stacks)}",
         persist_state="session",
         format_func=str.capitalize,
-        help="Both: a window in each, of the same width, from the same layer on.",
+        help="“Both” merges a window in each stack. The two have the same width and begin at "
+        "the same layer.",
     )
     return str(stack)
 
@@ -105,7 +110,7 @@ def _remove(stack: str, n_stacks: int, most: int) -> int:
             key=f"search_remove_{stack}_{n_stacks * most}",
             persist_state="session",
             width=220,
-            help="A window of k layers becomes one: k − 1 FF sublayers are removed."
+            help="A window of k layers becomes one, so k − 1 FF sublayers are removed."
             + (" Half of them from each stack." if n_stacks > 1 else ""),
         )
     )
@@ -120,7 +125,7 @@ def _say_what_is_tried(
     each = " in each stack" if len(stacks) > 1 else ""
     windows = "1 window" if n_windows == 1 else f"{count(n_windows)} windows"
     st.caption(
-        f"{windows} of {share + 1} adjacent layers{each}; merging one leaves "
+        f"{windows} of {share + 1} adjacent layers{each}. Merging one leaves "
         f"{count(subject.n_parameters - removed)} parameters "
         f"(−{percent(removed / subject.n_parameters)}). One calibration serves all: "
         f"{count(chosen.tokens)} tokens, seed {chosen.seed}, as chosen on the Similarity page."

@@ -21,8 +21,9 @@ def clusters(search: Search, subject: Subject) -> None:
     known = {stack: answer.matrix for stack, answer in answers.items() if answer is not None}
     if len(known) < len(stacks):
         st.caption(
-            "The layers that resemble each other most, adjacent or not. They are drawn once the "
-            "layers are compared: press Search windows, or open the Similarity page."
+            "Groups of the layers that resemble each other most, adjacent or not. They appear "
+            "here when the layers have been compared. Press Search windows, or open the "
+            "Similarity page."
         )
         return
     trees = [cluster(matrix, search.remove // len(stacks)) for matrix in known.values()]
@@ -43,9 +44,9 @@ def clusters(search: Search, subject: Subject) -> None:
         )
     st.markdown(f"{len(groups)} groups: {groups_in_words(groups)}")
     st.caption(
-        "Average linkage on 1 − CKA of the FF outputs: the lower two branches meet, the more alike "
-        f"they are. Cut so that {search.remove} FF sublayers are removed. Likeness is no score: "
-        "merge the groups to see what they cost."
+        "The tree joins layers by average linkage on 1 − CKA of the FF outputs. The lower two "
+        f"branches meet, the more alike they are. It is cut so that {search.remove} FF sublayers "
+        "are removed. Resemblance is not a score: merge the groups to see what they cost."
     )
     if st.button("Use these groups", icon=":material/merge:"):
         workspace = current_workspace()

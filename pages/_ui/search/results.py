@@ -63,8 +63,8 @@ def best_window(found: Found, subject: Subject) -> None:
             f"{_told(first, 'loss')}, with {count(first['n_parameters'])} parameters left."
         )
     st.caption(
-        f"{count(len(table))} candidates in {duration(found.seconds)}; peak memory "
-        f"{megabytes(found.peak_memory)}, of the whole process."
+        f"{count(len(table))} candidates took {duration(found.seconds)}. The whole process used "
+        f"{megabytes(found.peak_memory)} of memory at its peak."
     )
 
 
@@ -138,9 +138,15 @@ def windows_table(found: Found, subject: Subject) -> None:
         selection_mode="single-row",
         column_config={
             own.label: number(format=f"%.{own.digits}f" + ("%%" if own.percent else "")),
-            "Loss": number(format="%.3f", help="On the validation split; the table's order."),
-            "Change of the loss": number(format="%+.3f", help="Paired, merged minus original."),
-            "CKA": number(format="%.2f", help="Mean over the window's pairs, of FF outputs."),
+            "Loss": number(
+                format="%.3f", help="On the validation split. The table is sorted by it."
+            ),
+            "Change of the loss": number(
+                format="%+.3f", help="Merged minus original, example by example."
+            ),
+            "CKA": number(
+                format="%.2f", help="CKA of the FF outputs, the mean over all pairs of the window."
+            ),
             "Aligned": number(format="%.2f", help="Mean correlation of matched neurons."),
             "Parameters": number(format="localized"),
         },
@@ -152,7 +158,7 @@ def windows_table(found: Found, subject: Subject) -> None:
         "Use the selected window",
         disabled=not mergeable,
         icon=":material/merge:",
-        help="Select a row of a merge. Layers that are dropped are no group to merge.",
+        help="Select a row that merges. Dropped layers are not a group that can be merged.",
     ):
         assert chosen is not None
         use(chosen["plan"], subject)
@@ -189,9 +195,9 @@ def prediction(found: Found) -> None:
     figure = damage_scatter(windows, of, found.original["loss"], correlation)
     st.plotly_chart(figure, key="damage", config=NO_BAR)
     st.caption(
-        "Each point is a window. Spearman's rank correlation, from −1 (the more alike, the less it "
-        "hurts) to 1, with a 95% bootstrap interval over windows; they overlap, so take it for "
-        "narrower than it should be."
+        "Each point is a window. The number is Spearman's rank correlation, from −1 (the more "
+        "alike, the less it hurts) to 1, with a 95% bootstrap interval over windows. Windows "
+        "overlap, so the true interval is wider."
     )
 
 
