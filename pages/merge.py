@@ -43,8 +43,9 @@ def choose(subject: Subject) -> Recipe:
         key="anchor",
         format_func=str.capitalize,
         disabled="anchor" not in METHODS[method].needs,
-        help="The layer of each group that the others are aligned to, or copied from. The middle "
-        "of an even group is the earlier of the two. A plain average and a random draw have none.",
+        help="The layer of each group that the others are aligned to, or copied from. The "
+        "middle of an even group is the earlier of the two. A plain average and a random "
+        "draw need no anchor.",
     )
     with left:
         seed = (
@@ -58,7 +59,9 @@ def choose(subject: Subject) -> Recipe:
             st.markdown(f"**{number}** · {short(group)} · {len(group)} layers")
         savings(subject)
         if quantize:
-            st.caption(f"Memory is before the weights are rounded to {weights_label(quantize)}.")
+            st.caption(
+                f"This is the memory before the weights are rounded to {weights_label(quantize)}."
+            )
     return recipe_of(workspace.state)
 
 
@@ -162,8 +165,8 @@ def final_score(run: Run, recipe: Recipe) -> None:
             },
             disabled=job is not None and job.active,
             icon=":material/flag:",
-            help="Scores both models on the test split. Do it once, for the merge you settled "
-            "on: a choice made by test figures makes them flatter than they are.",
+            help="Scores both models on the test split. Do it once, for the merge that you "
+            "settled on. Scores by which a choice was made look better than they are.",
         )
     if job is not None and job.key == run.id and (job.active or job.error):
         job_panel(job)
@@ -172,7 +175,10 @@ def final_score(run: Run, recipe: Recipe) -> None:
 def load_again(run: Run, recipe: Recipe) -> None:
     """A stored run's models are not in memory after a restart; its recipe makes them again."""
     job, models = latest_job("reload"), shelf()
-    st.info("The merged model of this run is no longer in memory. Its recipe makes it again.")
+    st.info(
+        "The merged model of this run is no longer in memory. It can be made again by the "
+        "run's recipe."
+    )
     st.button(
         "Make it again",
         on_click=start_job,

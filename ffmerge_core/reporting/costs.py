@@ -21,10 +21,11 @@ STEPS: Mapping[str, str] = {
     "time": "Timing of both models",
 }
 MEMORY_NOTE = (
-    "Peak memory is that of the whole process while a step ran: the libraries and all that was "
-    "loaded before are in it. A step is missing where it was not needed or its result was at hand."
+    "Peak memory is that of the whole process while a step ran. The libraries and all that was "
+    "loaded before are part of it. A step is missing if it was not needed, or if its result was "
+    "there already."
 )
-RESUMED_NOTE = "Of a recovery that went on after an interruption, the last part alone is counted."
+RESUMED_NOTE = "If a recovery went on after an interruption, only its last part is counted."
 
 
 class StepCost(NamedTuple):

@@ -107,8 +107,9 @@ def moved_images(result: fm.RunResult, task: Any) -> None:
     cosines = 1 - losses(result.after)
     shown = np.argsort(cosines, kind="stable")[:SHOWN_IMAGES].tolist()
     st.write(
-        f"The {len(shown)} of {count(result.after.n)} validation images whose embedding moved "
-        f"most. Below each: the cosine between the original's and the {_made(result)} model's."
+        f"These are the {len(shown)} of {count(result.after.n)} validation images whose "
+        "embedding moved most. Below each: the cosine between the original's and the "
+        f"{_made(result)} model's."
     )
     images = task.splits["validation"].images
     _gallery(images, [(index, f"{cosines[index]:.4f}") for index in shown])
@@ -132,14 +133,14 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
     fidelity = compares(result)
     if fidelity:
         st.write(
-            f"The {len(shown)} of {n} validation {task.examples} on which the {_made(result)} "
-            f"model is farthest from the original; {metric(result.after.metric).loss} in nats per "
-            "token."
+            f"These are the {len(shown)} of {n} validation {task.examples} on which the "
+            f"{_made(result)} model is farthest from the original. The "
+            f"{metric(result.after.metric).loss} is in nats per token."
         )
     else:
         st.write(
             f"The loss rose on {count(worse)} of {n} validation {task.examples}. These are the "
-            f"{len(shown)} where it rose most; in nats per token."
+            f"{len(shown)} where it rose most. Losses are in nats per token."
         )
     for place, index in enumerate(shown):
         figure = f"loss {before[index]:.3f} → **{after[index]:.3f}**"
@@ -168,9 +169,9 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
         return
     shown = changed[:SHOWN_SENTENCES]
     st.write(
-        f"{len(changed)} of {n} translations changed{_first(shown, changed)}, the one whose "
-        "reference lost most probability first. Struck through is what only the original says, "
-        f"underlined what only the {_made(result)} model says."
+        f"{len(changed)} of {n} translations changed{_first(shown, changed)}. The one whose "
+        "reference lost most probability comes first. Words that only the original says are "
+        f"struck through. Words that only the {_made(result)} model says are underlined."
     )
     for index in shown:
         with st.container(border=True):

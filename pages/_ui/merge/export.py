@@ -61,8 +61,8 @@ def export(run: Run, result: fm.RunResult | None) -> None:
             if (found := saved[layout]) is not None:
                 _fetch(found, f"{folder.name}-{layout}.zip")
     st.markdown(
-        "The **recipe** says everything that made this model. `ffmerge run recipe.json` carries it "
-        "out on the command line and gets the same numbers; the Model page opens it here."
+        "The **recipe** says everything that made this model. On the command line, `ffmerge run "
+        "recipe.json` gives the same numbers again. Here, the Model page opens it."
     )
     download_row(
         Download(
@@ -127,8 +127,8 @@ def _sizes(run: Run, saved: dict[str, Made | None]) -> None:
     st.table(table)
     if source is not None and source.weights < 0.75 * original["weight_bytes"]:
         st.caption(
-            "The original's file keeps its weights in 16 bits; what is saved here keeps the 32 "
-            "that it has in memory."
+            "The original's file keeps its weights in 16 bits. Files saved here keep the 32 "
+            "bits that they have in memory."
         )
 
 
@@ -149,7 +149,7 @@ def _save(run: Run, result: fm.RunResult | None, folder: Path, layout: str, *, a
         on_click=start_job,
         args=(kind, f"Saving {layout}"),
         kwargs={"work": partial(_written, result, folder, layout), "key": run.id},
-        help=None if result else "Make the merged model again first: it is not in memory.",
+        help=None if result else "The merged model is not in memory. Make it again first.",
     )
     if job is not None and job.key == run.id:
         job_panel(job)
@@ -169,10 +169,13 @@ def _written(result: fm.RunResult, folder: Path, layout: str, report: Report) ->
 
 
 def _fetch(made: Made, file_name: str) -> None:
-    st.caption(f"In the folder, {megabytes(made.total)} in all:")
+    st.caption(f"It is in this folder, {megabytes(made.total)} in all:")
     st.code(str(made.folder), language=None, wrap_lines=True)
     if made.total > LARGEST_ZIP:
-        st.caption(f"Over {megabytes(LARGEST_ZIP)} no zip is offered: copy the folder.")
+        st.caption(
+            f"A zip is offered up to {megabytes(LARGEST_ZIP)}. This folder is larger: "
+            "copy it instead."
+        )
         return
     download_row(
         Download("Zip", file_name, partial(_zipped, made.folder), "application/zip"),

@@ -40,8 +40,8 @@ def continuation(run_id: str, result: fm.RunResult) -> None:
             n_tokens = st.number_input(
                 "New tokens", 1, most, min(NEW_TOKENS, most), width=160,
                 key="new_tokens", persist_state="session",
-                help=f"The models see {task.context} tokens, the new ones included; of a longer "
-                "text they see the end.",
+                help=f"The models see {task.context} tokens, the new ones included. Of a longer "
+                     "text they only see the end.",
             )  # fmt: skip
             asked = st.form_submit_button("Continue", icon=":material/play_arrow:")
     if asked:
@@ -75,9 +75,9 @@ def _continued(_result: fm.RunResult, run_id: str, prompt: str, n_tokens: int) -
 
 def _side_by_side(prompt: str, original: str, other: str, name: str) -> None:
     if original == other:
-        st.success("Both models go on alike.")
+        st.success("Both models write the same.")
     else:
-        st.caption("From the bar on, the two differ.")
+        st.caption("The two differ from the bar on.")
     columns = st.columns(2, gap="large")
     sides = zip(("Original", name), parting(original, other), columns, strict=True)
     for title, spans, column in sides:
@@ -128,7 +128,8 @@ def _own_sentence(run_id: str, result: fm.RunResult) -> None:
         sentence = st.text_input(
             "Sentence", example, max_chars=LONGEST_SENTENCE, key="own_sentence",
             persist_state="session",
-            help="A small model knows sentences like those it was trained on.",
+            help="A small model only translates sentences that are like those it was trained "
+                 "on.",
         )  # fmt: skip
         asked = st.form_submit_button("Translate", icon=":material/play_arrow:")
     if asked:
@@ -155,4 +156,4 @@ def _shown(source: str, reference: str | None, original: str, other: str, name: 
     with st.container(border=True):
         translations(source, reference, original, other, name)
     if original == other:
-        st.caption("Both models translate it alike.")
+        st.caption("Both models give the same translation.")

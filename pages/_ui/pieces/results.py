@@ -22,8 +22,8 @@ def before_and_after(run: Run) -> None:
     columns = ["", "Original", made(run.recipe), "Change"]
     st.table(pd.DataFrame(rows, columns=columns).set_index(""))
     st.caption(
-        "In brackets: 95% bootstrap intervals over examples; the change is paired, example by "
-        f"example. {what_it_saves(run.recipe)}"
+        "In brackets: 95% bootstrap intervals over examples. The change is paired: it compares "
+        f"both models example by example. {what_it_saves(run.recipe)}"
     )
     for split in result["difference"]:
         if notes := result["original"][split].get("notes"):
@@ -44,19 +44,21 @@ def what_it_cost(run: Run) -> None:
             speed = pd.DataFrame(timed, columns=["Speed", "Original", made(run.recipe)])
             st.table(speed.set_index("Speed"))
             st.caption(
-                "On one batch of the validation split, the models taking turns: on a busy machine "
-                "compare them with each other alone."
+                "Measured on one batch of the validation split, both models in turns. On a busy "
+                "machine, only compare the two with each other."
             )
 
 
 def what_it_saves(recipe: Mapping[str, Any]) -> str:
     if made(recipe) in ("Tuned", "Same"):
         if quantize := recipe.get("quantize"):
-            return f"Nothing was merged: what is saved is saved by {weights_label(quantize)} alone."
-        return "Nothing was merged, so nothing is saved: this is the control."
+            return (
+                f"Nothing was merged, so all that is saved is saved by {weights_label(quantize)}."
+            )
+        return "Nothing was merged, so nothing is saved. This run is the control."
     if not ties_only(recipe):
-        return "Parameters, memory and speed are three things; each has its row."
+        return "Parameters, memory and speed are different things. Each has its own row."
     return (
-        "Tying saves parameters and memory, not compute: the merged sublayer still runs at every "
-        "position, and a difference in speed is the machine's noise."
+        "Tying saves parameters and memory, not compute. The merged sublayer still runs at "
+        "every position, so a difference in speed is noise of the machine."
     )

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 # What the FF and attention weights are kept as if nothing is rounded.
 AS_THEY_ARE = "float32"
 _ROUNDED = (
-    "A model with rounded weights can be neither merged nor trained any more, and is saved "
-    "compactly only."
+    "A model with rounded weights can be neither merged nor trained any more. It can only be "
+    "saved in the compact layout."
 )
 
 
