@@ -14,8 +14,9 @@ with guarded():
     subject = opened_subject("Recover")
     if subject.merged:
         empty_state(
-            "This model was compressed before it was saved. A recovery begins with the original "
-            "and carries out a plan on it first: open the original on the Model page.",
+            "This model was compressed before it was saved. A recovery begins with the "
+            "original: it carries out a plan first, then trains. Open the original on the Model "
+            "page.",
             "pages/model.py",
             "Open a model",
         )
@@ -25,8 +26,8 @@ with guarded():
     if not plans(runs):
         progress(subject)
         empty_state(
-            "There is nothing to recover yet. Merge some layers; a short fine-tune then wins back "
-            "what that cost.",
+            "There is nothing to recover yet. Merge some layers first. A short training then "
+            "wins back some of what that cost.",
             "pages/merge.py",
             "Merge",
         )

@@ -30,7 +30,7 @@ def test_the_original_is_recovered_the_same_way_and_stands_beside_the_plan() -> 
     assert "was not fine-tuned" not in sentences(tab)
     curve = curve_of(control)
     best = next(point.value for point in curve.points if point.step == curve.best_step)
-    assert metrics(tab)["Original, tuned alike"] == f"{100 * best:.1f}%"
+    assert metrics(tab)["Original, tuned the same way"] == f"{100 * best:.1f}%"
     assert not any("the same way" in button.label for button in tab.button)
 
 
@@ -54,7 +54,7 @@ def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_op
     (weights,) = (each for each in tab.button_group if each.label == "Weights")
     assert weights.value == ""
     weights.set_value("int8").run()
-    assert "Then they are rounded to int8." in sentences(tab)
+    assert "At the end the weights are rounded to int8." in sentences(tab)
     press(tab, "Recover")
     recovered = run_store().list(DEMO)[0]
     recipe = Recipe.from_dict(recovered.recipe)
@@ -73,7 +73,7 @@ def test_the_control_as_int8_does_not_claim_that_nothing_is_saved() -> None:
     control = Recipe(DEMO, NOTHING_MERGED, recovery=Recovery(1)).to_dict()
     assert what_it_saves(control).startswith("Nothing was merged, so nothing is saved")
     rounded = what_it_saves(control | {"quantize": "int8"})
-    assert rounded == "Nothing was merged: what is saved is saved by int8 alone."
+    assert rounded == "Nothing was merged, so all that is saved is saved by int8."
 
 
 def test_what_it_cost_is_told_step_by_step() -> None:

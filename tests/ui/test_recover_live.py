@@ -93,7 +93,7 @@ def test_after_the_server_stopped_one_message_says_what_happened_and_what_to_do(
     said = sentences(again)
     assert said.count("interrupted") == 1
     assert "because the server or the program that ran it stopped" in said
-    assert "What it learnt up to step 2 of 4 is kept: go on from there." in said
+    assert "What it learnt up to step 2 of 4 is kept. You can go on from there." in said
     assert [warning.value for warning in again.warning] == []
     assert {"Go on from step 2", "Give it up"} <= {button.label for button in again.button}
 

@@ -85,8 +85,8 @@ def choose_plan(runs: Sequence[Run]) -> Recipe:
         format_func=named.__getitem__,
         # Another run opened elsewhere is another choice here.
         key=f"recover_run_{open_run}",
-        help="Its plan is carried out again, and what it leaves is fine-tuned. The original, tuned "
-        "the same way, shows what tuning alone gains.",
+        help="The run's plan is carried out again, and the model that it leaves is trained "
+        "further. The original, trained the same way, shows what training alone gains.",
     )
     return chosen or recipes[0]
 
@@ -105,7 +105,7 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         step=50,
         key="recover_steps",
         persist_state="session",
-        help="At most: it stops early where the validation loss no longer falls.",
+        help="The most steps. Training stops early when the validation loss no longer falls.",
     )
     rate = middle.number_input(
         "Learning rate",
@@ -116,7 +116,8 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         format="%g",
         key="recover_rate",
         persist_state="session",
-        help="At its highest, after a warm-up over a tenth of the steps; then it falls to 0.",
+        help="The highest rate. It is reached after a warm-up over a tenth of the steps, and "
+        "then falls to 0.",
     )
     batch_size = right.number_input(
         "Batch size",
@@ -125,15 +126,15 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         DEFAULT.batch_size,
         key="recover_batch",
         persist_state="session",
-        help="Training examples a step.",
+        help="Training examples in each step.",
     )
     distill = st.toggle(
         "Distil from the original",
         key="recover_distill",
         persist_state="session",
         disabled=plan.fidelity,
-        help="Half of the loss is then the distance to the original's predictions. By fidelity, "
-        "all of it is already.",
+        help="Half of the loss is then the distance to the original's predictions. With "
+        "fidelity, all of the loss is that distance already.",
     )
     open_run = next((run for run in runs if run.id == current_workspace().run_id), None)
     # Another run opened elsewhere is another choice here.
@@ -146,10 +147,10 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         int(steps), float(rate), int(batch_size), distill and not plan.fidelity, rank
     )
     st.caption(
-        f"{recovery_in_words(recovery)}. Scored on the validation split every "
-        f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}; the best "
-        "weights are kept, the start's among them. Tied weights stay tied."
-        + (f" Then they are rounded to {weights_label(quantize)}." if quantize else "")
+        f"{recovery_in_words(recovery)}. The model is scored on the validation split every "
+        f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}. The best "
+        "weights are kept, and those of the start count too. Tied weights stay tied."
+        + (f" At the end the weights are rounded to {weights_label(quantize)}." if quantize else "")
     )
     return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
 
@@ -165,7 +166,7 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
             placeholder="Off: all weights are trained",
             key="recover_rank",
             persist_state="session",
-            help="Train low-rank adapters alone, and add them in at the end.",
+            help="Trains only low-rank adapters, and adds them to the weights at the end.",
         )
         seed = right.number_input(
             "Seed",
@@ -175,7 +176,7 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
             placeholder=f"The run's own: {plan.seed}",
             key="recover_seed",
             persist_state="session",
-            help="Of the order of the training examples and, as in the merge, of the calibration "
-            "draw: with another one the plan may be aligned a little differently.",
+            help="Decides the order of the training examples and which calibration tokens are "
+            "drawn. With another seed the neurons may be aligned a little differently.",
         )
     return rank, plan.seed if seed is None else seed

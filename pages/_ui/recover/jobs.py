@@ -79,7 +79,9 @@ def progress(subject: Subject) -> bool:
         return False
     job_panel(job)
     if job.active:
-        st.caption("Cancel keeps the best weights so far and scores them, once there is a score.")
+        st.caption(
+            "If you cancel after the first score, the best weights so far are kept and scored."
+        )
         assert isinstance(job.key, Recipe)
         if Opened.of(job.key) == subject.opened:
             score, folder = subject.scores["validation"], folder_of(run_store(), job.key)
@@ -128,5 +130,5 @@ def _offer(known: Unfinished) -> None:
 def _kept(known: Unfinished) -> str:
     step, asked = known.underway.step, known.underway.asked
     if not step:
-        return f"It had not come to its first check, so its {asked} steps begin anew."
-    return f"What it learnt up to step {step} of {asked} is kept: go on from there."
+        return f"It did not reach its first score, so its {asked} steps begin again."
+    return f"What it learnt up to step {step} of {asked} is kept. You can go on from there."

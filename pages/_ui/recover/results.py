@@ -61,7 +61,7 @@ def results(run: Run, runs: Sequence[Run]) -> None:
             icon=":material/balance:",
             on_click=start,
             args=(replace(recipe, plan=NOTHING_MERGED),),
-            help="The control: what the same fine-tune gains where nothing was merged.",
+            help="This is the control. It shows what the same training gains if nothing is merged.",
         )
     next_step("pages/compare.py", "Compare with the original and other runs")
 
@@ -93,7 +93,9 @@ def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
             ". The original was not fine-tuned: a gain over it may come from further training, "
             "not from the plan"
         )
-    return f"{said}. Plans compare fairly among recoveries of the same steps, rate and batch size."
+    return (
+        f"{said}. Compare it only with recoveries of the same steps, learning rate and batch size."
+    )
 
 
 def _steps(curve: Curve, original: Mapping[str, Any], alike: Curve | None) -> None:
@@ -110,7 +112,7 @@ def _steps(curve: Curve, original: Mapping[str, Any], alike: Curve | None) -> No
         ("After it", best, first),
     ]
     if alike is not None:
-        figures.append(("Original, tuned alike", _best(alike), original["value"]))
+        figures.append(("Original, tuned the same way", _best(alike), original["value"]))
     with figure_row():
         for label, value, since in figures:
             st.metric(
