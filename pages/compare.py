@@ -33,7 +33,7 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
             "Open",
             disabled=one is None,
             icon=":material/open_in_new:",
-            help="Take its groups back to the Similarity page and its result to the Merge page.",
+            help="Puts its groups back on the Similarity page and its result on the Merge page.",
         )
         st.button(
             f"Delete {len(selected)}" if len(selected) > 1 else "Delete",
@@ -108,8 +108,8 @@ with guarded():
     selected: list[Run] = []
     if not runs and not st.session_state.get("deleted"):
         empty_state(
-            "No merge of this model was run yet. Pick groups, merge them, and each run appears "
-            "here against the original.",
+            "No merge of this model was run yet. Pick groups and merge them. Each run then "
+            "appears here beside the original.",
             "pages/similarity.py",
             "Pick groups",
         )

@@ -52,7 +52,7 @@ def test_a_run_s_baselines_share_its_groups_and_land_on_chart_and_table() -> Non
     assert kinds(tab).value == [
         "permute", "copy", "random", "layer drop", "FF drop", "SVD", "narrow",
     ]  # fmt: skip
-    assert "Untuned; 500 calibration tokens, seed 0, as in vanilla." in sentences(tab)
+    assert "Untuned. 500 calibration tokens, seed 0, as in vanilla." in sentences(tab)
     press(choose(tab, "copy", "SVD"), "Run baselines")
     first, copied, factored = recipes()
     assert copied == Recipe(**{**vars(first), "plan": MergePlan(PLAN.groups, "copy")})
@@ -77,7 +77,7 @@ def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     run_id = ran(recovery=recovery, quantize="int8")
     tab = open_app("compare")
     assert "Tuned the same way: 2 steps, batches of 8" in sentences(tab)
-    assert ", then made int8;" in sentences(tab)
+    assert ", then rounded to int8. " in sentences(tab)
     press(choose(tab, "control"), "Run baselines")
     control = recipes()[-1]
     assert (control.plan.n_removed, control.recovery, control.quantize) == (0, recovery, "int8")
@@ -99,7 +99,7 @@ def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     assert len(tab.selectbox[0].options) == 3
     assert run_store().get(run_id).name in tab.selectbox[0].options[0]
     selected(tab, 2)
-    assert "Untuned; 500" in sentences(tab)
+    assert "Untuned. 500" in sentences(tab)
     assert "control" not in kinds(tab).value
 
 

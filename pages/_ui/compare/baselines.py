@@ -19,9 +19,9 @@ from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
 A_NUMBER = "A number of parameters"
-CONTROL_LABEL = "Original, tuned alike"
+CONTROL_LABEL = "Original, tuned the same way"
 CONTROL_HELP = (
-    f"**{CONTROL_LABEL}** shows what tuning, and rounding where there is one, come to alone."
+    f"**{CONTROL_LABEL}** shows what tuning, and rounding if there is any, do without a merge."
 )
 
 
@@ -38,8 +38,9 @@ def baselines(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) ->
         )
         return
     st.caption(
-        "Other ways to leave as many parameters, each a run on the same chart. The window of "
-        "layers is chosen by the validation loss, before any tuning."
+        "Baselines are other ways to make the model as small. Each becomes a run on the same "
+        "chart. If a baseline takes a window of layers, it is the one of the lowest validation "
+        "loss before any tuning."
     )
     job = latest()
     asked = _choose(subject, runs, selected)
@@ -94,14 +95,15 @@ def _run(runs: Sequence[Run], selected: Sequence[Run]) -> Run | None:
         labels[run.id] = numbered(f"{run.name} · {left} parameters", labels.values())
     ids = [*by_id, A_NUMBER]
     chosen = st.selectbox(
-        "As many parameters as",
+        "Same number of parameters as",
         ids,
         index=ids.index(default),
         format_func=labels.__getitem__,
         # Another row selected or run opened is another choice; a baseline that lands is none.
         key=f"baselines_of_{pointed_at[0] if pointed_at else None}",
         persist_state="session",
-        help="Baselines of a merge share the same groups, and have its recovery and int8 weights.",
+        help="The other merge methods get the same groups. All baselines get the same recovery "
+        "and the same rounding of weights.",
     )
     return by_id.get(chosen)
 
@@ -131,8 +133,8 @@ def _number(subject: Subject) -> int:
             key=f"baselines_number_{subject.source}_{subject.n_parameters}",
             persist_state="session",
             width=220,
-            help=f"The original has {count(subject.n_parameters)}. Each kind comes as near as its "
-            "layers, ranks or neurons allow.",
+            help=f"The original has {count(subject.n_parameters)} parameters. Each kind comes as "
+            "near as its layers, ranks or neurons allow.",
         )
     )
 
@@ -144,5 +146,5 @@ def _same_for_all(like: Recipe, run: Run | None) -> str:
         return f"Untuned, {said}."
     recovery = like.recovery
     tuned = f"Tuned the same way: {recovery_in_words(recovery)}" if recovery else "Untuned"
-    int8 = f", then made {like.quantize}" if like.quantize else ""
-    return f"{tuned}{int8}; {said}, as in {run.name}."
+    int8 = f", then rounded to {like.quantize}" if like.quantize else ""
+    return f"{tuned}{int8}. {said}, as in {run.name}."

@@ -66,8 +66,8 @@ def latest() -> Job | None:
     stopped = JOB in workspace.jobs and job_registry().latest(workspace.id, JOB) is None
     if stopped:
         st.warning(
-            "The baselines were interrupted, because the server stopped. Those that were finished "
-            "are kept; run them again, and the rest is done."
+            "The baselines were interrupted, because the server stopped. Those that were "
+            "finished are kept. Run them again to do the rest."
         )
     return latest_job(JOB, said=stopped)
 
@@ -92,13 +92,14 @@ def progress(subject: Subject, job: Job | None) -> None:
         return
     if job.status == "cancelled":
         st.info(
-            "Cancelled. The baselines that were finished are kept; run them again, and the rest is "
-            "done."
+            "Cancelled. The baselines that were finished are kept. Run them again to do the rest."
         )
         return
     job_panel(job)
     if job.active:
-        st.caption("Each is shown when it is finished. Cancel keeps those that are.")
+        st.caption(
+            "Each appears when it is finished. If you cancel, those that are finished are kept."
+        )
         _land(job.id, subject.source, _states(subject.source))
     elif isinstance(job.result, Done):
         _say(job.result)

@@ -47,8 +47,9 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
     figure = compare_chart(points, metric(score))
     st.plotly_chart(figure, key="compare", config={"displaylogo": False})
     st.caption(
-        "Bars: 95% bootstrap intervals over examples. Runs of about as many parameters are drawn a "
-        "little apart; the exact number is in the hover and in the table."
+        "Bars: 95% bootstrap intervals over examples. Runs with nearly the same number of "
+        "parameters are drawn a little apart. Point at a run, or look into the table, for the "
+        "exact number."
     )
     download_row(
         Download("Figure (HTML)", "compare.html", lambda: to_html(figure), "text/html"),

@@ -23,7 +23,7 @@ STATUS_HELP = (
 
 AFTER = {
     "Recovered": "Fine-tuned after the plan, for this many steps at most.",
-    "Weights": "What FF and attention weights are kept as.",
+    "Weights": "The number format of FF and attention weights.",
 }
 NOT_RECOVERED, WHOLE = "no", "float32"
 
@@ -86,7 +86,7 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
                 help=f"Of the {own.name}, on the validation split. {unit}, merged minus original.",
             ),
             **{name: st.column_config.TextColumn(help=said) for name, said in AFTER.items()},
-            tested: number(format=_format(own), help="After a final score."),
+            tested: number(format=_format(own), help="For runs that got a final score."),
             "Seconds": number(format="%.1f"),
             "Peak memory": number(format="%.0f MB", help="Of the whole process."),
             "When": st.column_config.DatetimeColumn(format="distance"),
