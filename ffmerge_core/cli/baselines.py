@@ -37,7 +37,12 @@ SourceOption = Annotated[
 ]
 ParametersOption = Annotated[
     int | None,
-    typer.Option("--parameters", min=1, metavar="N", help="Leave this many, or the nearest to it."),
+    typer.Option(
+        "--parameters",
+        min=1,
+        metavar="N",
+        help="Number of parameters to leave, or the nearest to it.",
+    ),
 ]
 KindOption = Annotated[
     list[str] | None,
@@ -45,16 +50,19 @@ KindOption = Annotated[
         "--kind",
         metavar="NAME",
         parser=one_of(_kinds),
-        help=f"Repeatable; all by default: {', '.join(METHODS)}; {CONTROL}: the original, tuned as "
-        "long.",
+        help=f"Which baselines; all by default: {', '.join(METHODS)}, {CONTROL} (the original, "
+        "tuned the same way). Repeatable.",
     ),
 ]
 DataOfNumber = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="Measure on this, with --parameters."),
+    typer.Option("--data", metavar="PATH", help="Data to score on, with --parameters."),
 ]
 FidelityOfNumber = Annotated[
-    bool, typer.Option("--fidelity", help="Score agreement with the original, with --parameters.")
+    bool,
+    typer.Option(
+        "--fidelity", help="Score how well models agree with the original, with --parameters."
+    ),
 ]
 
 
@@ -67,7 +75,7 @@ def baselines(
     fidelity: FidelityOfNumber = False,
     json: JsonOption = False,
 ) -> None:
-    """Carry out every other kind of plan at a recipe's number of parameters, or at a number.
+    """Run baselines: other plans that leave as many parameters as a recipe, or a number of them.
 
     A recipe's baselines merge the same groups, and have its recovery, int8, seed, tokens and data.
     Windows are chosen by the validation loss, untuned. After Ctrl-C the same command goes on.
@@ -92,10 +100,12 @@ def _like(
 ) -> Recipe:
     """What the baselines are alike in; its plan is the budget, where no number is."""
     if (file is None) == (parameters is None):
-        raise typer.BadParameter("Give the budget: --recipe FILE or --parameters N, one of them.")
+        raise typer.BadParameter(
+            "Give either --recipe FILE or --parameters N: how many parameters to leave."
+        )
     if file is None:
         if source is None:
-            raise typer.BadParameter("Give SOURCE, of which --parameters are to be left.")
+            raise typer.BadParameter("Give SOURCE: the model of which --parameters are to be left.")
         return Recipe(source, NOTHING_MERGED, data=data, fidelity=fidelity)
     if data is not None or fidelity:
         raise typer.BadParameter(
@@ -124,7 +134,9 @@ def _recipes(
 
     control = asked is None or CONTROL in asked
     if asked is not None and control and like.recovery is None:
-        raise typer.BadParameter("The control is tuned as the recipe is, and this has no recovery.")
+        raise typer.BadParameter(
+            "The control gets the recipe's recovery, and this recipe has none."
+        )
     kinds = None if asked is None else [each for each in asked if each != CONTROL]
     if kinds == []:
         return recipes({}, like), {}
@@ -203,7 +215,7 @@ def _say(model: fm.LoadedModel, asked: int, like: Recipe, runs: Sequence[Run]) -
         say_table(_titles(runs[0]), map(_row, runs))
         say("In brackets: 95% intervals over examples, validation split; the change is paired.")
     tuned = f" Each was tuned: {recovery_in_words(like.recovery)}." if like.recovery else ""
-    int8 = f" Then its weights were made {like.quantize}." if like.quantize else ""
+    int8 = f" Then its weights were rounded to {like.quantize}." if like.quantize else ""
     say(f"Budget: {count(asked)} of {count(model.n_parameters)} parameters.{tuned}{int8}")
 
 

@@ -46,18 +46,28 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help=f'Measure on this: "{DIGITS}", {", ".join(kind.data for kind in TASKS.values())}. '
+        help=f"Data to score on: '{DIGITS}', {', '.join(kind.data for kind in TASKS.values())}. "
         "A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[
-    bool, typer.Option("--fidelity", help="Score agreement with the original; needs no labels.")
+    bool,
+    typer.Option(
+        "--fidelity",
+        help="Score how well a merged model agrees with the original. Needs no labels.",
+    ),
 ]
 TokensOption = Annotated[
-    int, typer.Option("--tokens", min=2, help="Calibration tokens of the training split.")
+    int,
+    typer.Option(
+        "--tokens", min=2, help="How many calibration tokens to take from the training split."
+    ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=_LARGEST_SEED, help="Of the calibration draw.")
+    int,
+    typer.Option(
+        "--seed", min=0, max=_LARGEST_SEED, help="Seed by which the calibration tokens are drawn."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 OfOption = Annotated[
@@ -66,7 +76,7 @@ OfOption = Annotated[
         "--of",
         metavar="NAME",
         parser=one_of(lambda: VIEWS),
-        help=f"What is compared: {', '.join(VIEWS)} (neurons after alignment).",
+        help=f"What to compare: {', '.join(VIEWS)} (neurons after alignment).",
     ),
 ]
 MetricOption = Annotated[
@@ -79,16 +89,20 @@ MetricOption = Annotated[
     ),
 ]
 StackOption = Annotated[
-    str | None, typer.Option("--stack", help="encoder or decoder, where a model has both.")
+    str | None, typer.Option("--stack", help="encoder or decoder, if the model has both.")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Write the matrix there too, as CSV.")
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Also write the matrix to this file, as CSV."),
 ]
 RecipeArgument = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe's or a stored run's JSON file.")
 ]
 FinalOption = Annotated[
-    bool, typer.Option("--final", help="Add the test split: once, for the merge you settled on.")
+    bool,
+    typer.Option(
+        "--final", help="Score the test split too. Do it once, for the merge that you settled on."
+    ),
 ]
 GroupOption = Annotated[
     list[str],
@@ -104,7 +118,7 @@ MethodOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(merges),
-        help="What stands in a group's place: " + described(merges()),
+        help="How a group becomes one: " + described(merges()),
     ),
 ]
 RepairOption = Annotated[
@@ -119,7 +133,9 @@ RepairOption = Annotated[
 ]
 PlanSeedOption = Annotated[
     int,
-    typer.Option("--plan-seed", min=0, max=_LARGEST_SEED, help="Of a method that draws at random."),
+    typer.Option(
+        "--plan-seed", min=0, max=_LARGEST_SEED, help="Seed of a method that draws at random."
+    ),
 ]
 SearchedOption = Annotated[
     list[str],
@@ -136,7 +152,7 @@ AnchorsOption = Annotated[
         "--anchor",
         metavar="NAME",
         parser=one_of(lambda: ANCHORS),
-        help=f"Repeatable: {', '.join(ANCHORS)}. The layer that the others are aligned to.",
+        help=f"The member that the others are aligned to: {', '.join(ANCHORS)}. Repeatable.",
     ),
 ]
 AnchorOption = Annotated[
@@ -154,7 +170,7 @@ QuantizeOption = Annotated[
         "--quantize",
         metavar="NAME",
         parser=one_of(lambda: QUANTIZATIONS),
-        help="Keep FF and attention weights as int8 after the merge; llm.int8 rounds inputs too.",
+        help="Round FF and attention weights to int8 after the merge. llm.int8 rounds inputs too.",
     ),
 ]
 ExportOption = Annotated[

@@ -17,15 +17,19 @@ DEFAULT = Recovery()
 
 StepsOption = Annotated[
     int | None,
-    typer.Option("--steps", min=1, help=f"Of the optimiser; {DEFAULT.steps} by default."),
+    typer.Option("--steps", min=1, help=f"Steps of the optimiser; {DEFAULT.steps} by default."),
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option("--learning-rate", help=f"At its highest; {DEFAULT.learning_rate:g} by default."),
+    typer.Option(
+        "--learning-rate", help=f"The highest learning rate; {DEFAULT.learning_rate:g} by default."
+    ),
 ]
 BatchOption = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help=f"Examples; {DEFAULT.batch_size} by default."),
+    typer.Option(
+        "--batch-size", min=1, help=f"Examples in each step; {DEFAULT.batch_size} by default."
+    ),
 ]
 DistillOption = Annotated[
     bool, typer.Option("--distill", help="Learn from the original's predictions as well.")
@@ -33,7 +37,7 @@ DistillOption = Annotated[
 RankOption = Annotated[
     int | None,
     typer.Option(
-        "--lora-rank", min=1, help="Train low-rank adapters alone, for big models; off by default."
+        "--lora-rank", min=1, help="Train only low-rank adapters, for big models; off by default."
     ),
 ]
 RecoverySeedOption = Annotated[
@@ -42,7 +46,8 @@ RecoverySeedOption = Annotated[
         "--seed",
         min=0,
         max=2**63 - 1,
-        help="Of the order of the examples and the calibration draw; the recipe's by default.",
+        help="Seed of the order of the examples and of the calibration tokens; the recipe's by "
+        "default.",
     ),
 ]
 
@@ -58,7 +63,7 @@ def recover(
     out: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Fine-tune what a recipe makes, shortly; Ctrl-C keeps the best so far.
+    """Train the model of a recipe for a short while; Ctrl-C keeps the best so far.
 
     What was killed goes on from its last checkpoint when the same command is given again. A
     stored recovery is made anew, to its end also where it was cancelled; run repeats it as it was.

@@ -22,22 +22,29 @@ _QUICKEST = "vit-digits"
 
 DemosArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DEMO", help="Such as vit-digits; by default all."),
+    typer.Argument(metavar="DEMO", help="A demo, such as vit-digits; all by default."),
 ]
 QuickOption = Annotated[
     bool,
-    typer.Option("--quick", help=f"See that it works, on {_QUICKEST}: nothing to conclude from."),
+    typer.Option(
+        "--quick",
+        help=f"Only see that it works, on {_QUICKEST}. Conclude nothing from the numbers.",
+    ),
 ]
 FolderOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FOLDER", help=f"{_RESULTS} by default; {_QUICK} with --quick."),
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help=f"Where to write; {_RESULTS} by default, {_QUICK} with --quick.",
+    ),
 ]
 
 
 def reproduce(
     demo: DemosArgument = None, quick: QuickOption = False, out: FolderOption = None
 ) -> None:
-    """Try the paper's claims and write what was found; stopped, it goes on where it was."""
+    """Try the paper's claims and write what was found. The same command goes on if stopped."""
     wanted = demo or ([_QUICKEST] if quick else demos.names())
     names = list(dict.fromkeys(name.removeprefix(demos.PREFIX) for name in wanted))
     if unknown := sorted(set(names) - set(demos.names())):

@@ -37,7 +37,7 @@ RemoveOption = Annotated[
 ]
 StacksOption = Annotated[
     str | None,
-    typer.Option("--stack", help="encoder, decoder or both, where a model has both."),
+    typer.Option("--stack", help="encoder, decoder or both, if the model has both."),
 ]
 
 
@@ -54,7 +54,7 @@ def search(
     recipe: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Try every window of adjacent FF sublayers; the best first, by the validation loss."""
+    """Merge and score every window of adjacent FF sublayers, the lowest loss first."""
     with progress() as report:
         model = opened(source, data, fidelity, report)
         import ffmerge_core as fm

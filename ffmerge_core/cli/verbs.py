@@ -130,7 +130,7 @@ def similarity(
     out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the FF sublayers of a stack pairwise, on calibration tokens."""
+    """Compare the FF sublayers of a stack, pair by pair, on calibration tokens."""
     with progress() as report:
         model = opened(source, data, False, report)
         if stack is None and len(model.stacks) > 1:
@@ -245,7 +245,7 @@ def merge(
 
 @app.command()
 def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = False) -> None:
-    """Carry out a recipe, or a stored run's again, as a run of the history.
+    """Carry out a recipe, or that of a stored run, and keep it in the run history.
 
     Of a recovery, Ctrl-C keeps the best so far, and the same command goes on with a killed one.
     """
@@ -276,7 +276,7 @@ def export(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Save a model to a folder: what a recipe makes, or SOURCE in another layout."""
+    """Save a model to a folder: the one that a recipe makes, or SOURCE in another layout."""
     if len(places) != (1 if recipe is not None else 2):
         raise typer.BadParameter("Give SOURCE and OUT, or --recipe FILE and OUT.")
     out = Path(places[-1])

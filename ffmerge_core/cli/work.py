@@ -44,8 +44,8 @@ def opened(source: str, data: str | None, fidelity: bool, report: Report) -> fm.
     model = fm.load(source, task=data, report=report, fidelity=fidelity)
     if model.task is None:
         raise DataError(
-            f"{model.source} brings no data, so it cannot be measured. Name some: --data digits, "
-            "or --data with the path of your own."
+            f"{model.source} has no data, so it cannot be scored. Give some: --data digits, or "
+            "--data with the path of your own."
         )
     return model
 

@@ -112,12 +112,15 @@ def test_what_cannot_be_met_is_a_sentence_and_no_run(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((DEMO,), "Give the budget: --recipe FILE or --parameters N"),
+        ((DEMO,), "Give either --recipe FILE or --parameters N"),
         (("--parameters", 400_000), "Give SOURCE"),
-        ((DEMO, "--recipe", "FILE", "--parameters", 400_000), "one of them"),
+        (
+            (DEMO, "--recipe", "FILE", "--parameters", 400_000),
+            "Give either --recipe FILE or --parameters N",
+        ),
         (("demo:gpt2-code", "--recipe", "FILE"), "is of demo:vit-digits, not of demo:gpt2-code"),
         (("--recipe", "FILE", "--data", "digits"), "leave --data, --fidelity out"),
-        ((DEMO, "--recipe", "FILE", "--kind", "control"), "this has no recovery"),
+        ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has none"),
         ((DEMO, "--parameters", 0), "--parameters"),
         ((DEMO, "--recipe", "FILE", "--kind", "best"), "--kind"),
     ],
