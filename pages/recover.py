@@ -1,4 +1,4 @@
-"""Fine-tune what a plan left, shortly, and see what it wins back."""
+"""Train what a plan left for a short while, and see what it wins back."""
 
 from __future__ import annotations
 
