@@ -33,7 +33,7 @@ def actions(selected: Sequence[Run], subject: Subject) -> None:
             "Open",
             disabled=one is None,
             icon=":material/open_in_new:",
-            help="Puts its groups back on the Similarity page and its result on the Merge page.",
+            help="Shows the run's groups on the Similarity page and its result on the Merge page.",
         )
         st.button(
             f"Delete {len(selected)}" if len(selected) > 1 else "Delete",
@@ -108,8 +108,8 @@ with guarded():
     selected: list[Run] = []
     if not runs and not st.session_state.get("deleted"):
         empty_state(
-            "No merge of this model was run yet. Pick groups and merge them. Each run then "
-            "appears here beside the original.",
+            "No merge of this model has been run yet. Pick groups and merge them. Each run then "
+            "appears here, beside the original.",
             "pages/similarity.py",
             "Pick groups",
         )
@@ -118,7 +118,10 @@ with guarded():
         shown = filtered(runs)
         selected = table(subject, shown)
         actions(selected, subject)
-        st.caption(f"{count(len(shown))} of {count(len(runs))} runs are shown and downloaded.")
+        st.caption(
+            f"{count(len(shown))} of {count(len(runs))} runs are shown. The downloads hold the "
+            "same runs."
+        )
         download_row(
             Download("Table (CSV)", "runs.csv", lambda: store.to_csv(shown), "text/csv"),
             Download(

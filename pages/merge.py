@@ -43,9 +43,9 @@ def choose(subject: Subject) -> Recipe:
         key="anchor",
         format_func=str.capitalize,
         disabled="anchor" not in METHODS[method].needs,
-        help="The layer of each group that the others are aligned to, or copied from. The "
-        "middle of an even group is the earlier of the two. A plain average and a random "
-        "draw need no anchor.",
+        help="The anchor is the layer of each group that the others are aligned to, or copied "
+        "from. In a group of even size, the middle is the earlier of the two middle layers. A "
+        "plain average and a random draw have no anchor.",
     )
     with left:
         seed = (
@@ -87,8 +87,8 @@ def choose_draw(chosen: int) -> int:
         LARGEST_SEED,
         key="plan_seed",
         width=220,
-        help="Which random weights are drawn. The seed on the Similarity page chooses the "
-        "calibration tokens.",
+        help="This seed decides which random weights are drawn. The seed on the Similarity page "
+        "decides which calibration tokens are drawn.",
     )
     return int(seed)
 
@@ -165,8 +165,9 @@ def final_score(run: Run, recipe: Recipe) -> None:
             },
             disabled=job is not None and job.active,
             icon=":material/flag:",
-            help="Scores both models on the test split. Do it once, for the merge that you "
-            "settled on. Scores by which a choice was made look better than they are.",
+            help="Scores both models on the test split, the examples that no choice is made on. Do "
+            "it once, for the merge that you settled on. If you choose a merge by its test "
+            "figures, they look better than they are.",
         )
     if job is not None and job.key == run.id and (job.active or job.error):
         job_panel(job)
@@ -176,13 +177,13 @@ def load_again(run: Run, recipe: Recipe) -> None:
     """A stored run's models are not in memory after a restart; its recipe makes them again."""
     job, models = latest_job("reload"), shelf()
     st.info(
-        "The merged model of this run is no longer in memory. It can be made again by the "
-        "run's recipe."
+        "The merged model of this run is no longer in memory. It can be rebuilt from the run's "
+        "recipe."
     )
     st.button(
-        "Make it again",
+        "Rebuild it",
         on_click=start_job,
-        args=("reload", "Making the merged model again"),
+        args=("reload", "Rebuilding the merged model"),
         kwargs={
             "work": lambda report: models.reload(run.id, recipe, report),
             "key": run.id,
@@ -197,8 +198,8 @@ with guarded():
     subject = opened_subject("Merge")
     if subject.merged:
         empty_state(
-            "This model was compressed before it was saved, so it can be neither merged again nor "
-            "saved in another layout here. Open the original on the Model page.",
+            "This model was compressed before it was saved. It cannot be merged again here, or "
+            "saved in another layout. Open the original on the Model page.",
             "pages/model.py",
             "Open a model",
         )

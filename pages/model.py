@@ -27,8 +27,10 @@ def overview(subject: Subject) -> None:
         st.metric(
             "In FF sublayers",
             percent(ff / subject.n_parameters),
-            help="This is the part that merging makes smaller. Each FF sublayer that is tied to "
-            "another one saves its share.",
+            help="An FF (feed-forward) sublayer is the part of a layer after attention: it widens "
+            "each token's vector, applies an activation, and narrows it again. Merging makes "
+            "several of them share one set of weights, and only this share of the parameters "
+            "can become smaller.",
             width="content",
         )
         for name, figure in figures:
@@ -37,7 +39,8 @@ def overview(subject: Subject) -> None:
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     if subject.opened.fidelity:
         st.caption(
-            "This is the original, so it agrees with itself. A merged model is compared with it."
+            "This is the original model, so it agrees with itself. A merged model is compared with "
+            "it."
         )
 
 

@@ -1,4 +1,4 @@
-"""Train what a plan left for a short while, and see what it wins back."""
+"""Fine-tune what a plan left, shortly, and see what it wins back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ with guarded():
     subject = opened_subject("Recover")
     if subject.merged:
         empty_state(
-            "This model was compressed before it was saved. A recovery begins with the "
-            "original: it carries out a plan first, then trains. Open the original on the Model "
-            "page.",
+            "This model was compressed before it was saved. A recovery starts from the original "
+            "and carries out a plan on it first. Open the original on the Model page.",
             "pages/model.py",
             "Open a model",
         )
@@ -26,8 +25,8 @@ with guarded():
     if not plans(runs):
         progress(subject)
         empty_state(
-            "There is nothing to recover yet. Merge some layers first. A short training then "
-            "wins back some of what that cost.",
+            "No merge of this model has been run yet. Merge some layers first. A short fine-tune "
+            "can then win back some of what the merge cost.",
             "pages/merge.py",
             "Merge",
         )

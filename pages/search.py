@@ -29,12 +29,13 @@ def search_or_job(search: Search, subject: Subject) -> None:
         icon=":material/search:",
         disabled=(job is not None and job.active) or searches().get(search) is not None,
         on_click=start_job,
-        args=("search", f"Searching {describe(search)}"),
+        args=("search", f"Searching windows, {describe(search)}"),
         kwargs={
             "work": lambda report: find_windows(search, search.stacks(subject), report),
             "key": search,
         },
-        help="Merges every window by every method and scores each on the validation split.",
+        help="Merges every window by every method, and scores each result on the validation split, "
+        "the examples that choices are made on.",
     )
     if job is not None and job.status != "done" and (job.active or job.key == search):
         job_panel(job)
@@ -83,8 +84,8 @@ with guarded():
         st.divider()
         if found.search != search:
             st.info(
-                f"This is what an earlier search found: {describe(found.search)}. Press Search "
-                "windows for what is chosen now."
+                f"The results below are of another search: {describe(found.search)}. Press Search "
+                "windows to search with what is chosen now."
             )
         results(found, subject)
     if search is not None:

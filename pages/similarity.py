@@ -45,7 +45,7 @@ def choose(subject: Subject) -> Question:
         format_func=lambda name: SIMILARITIES[name].label,
         disabled=VIEWS[of].tap is None,
         help=" ".join(each.sentence for each in SIMILARITIES.values())
-        + " Aligned neurons are compared by correlation; CKA does not apply to them.",
+        + " Aligned neurons are compared by correlation, so CKA does not apply to them.",
     )
     tokens = columns[2].number_input(
         "Calibration tokens",
@@ -54,21 +54,22 @@ def choose(subject: Subject) -> Question:
         max_value=most,
         step=1000,
         key="tokens",
-        help=f"How many token positions of the training {subject.examples} are compared. They "
-        "are run through the model once. More take longer and give steadier numbers. Up to "
-        f"{count(most)} fit into a quarter of this computer's memory.",
+        help=f"Calibration tokens are positions of the training {subject.examples}. They are run "
+        "through the model once, and the layers are compared on what they do there. More "
+        f"tokens take longer and give steadier numbers. Up to {count(most)} fit in a quarter "
+        "of this computer's memory.",
     )
     seed = columns[3].number_input(
         "Seed",
         min_value=0,
         max_value=LARGEST_SEED,
         key="seed",
-        help=f"Another seed draws other training {subject.examples}.",
+        help=f"The seed decides which {subject.examples} are drawn.",
     )
     if tokens == most and (wanted := st.session_state.get("tokens_wanted", most)) > most:
         st.info(
-            f"{count(wanted)} calibration tokens were chosen before. Here {count(most)} are the "
-            "most, so that many are drawn."
+            f"You chose {count(wanted)} calibration tokens before. For this model {count(most)} is "
+            "the most, so that many are drawn."
         )
     stack = choose_stack(subject)
     workspace.choose(tokens=int(tokens), seed=int(seed), feature=of, metric=metric, stack=stack)
@@ -87,7 +88,8 @@ def choose_stack(subject: Subject) -> str:
         key="stack",
         required=True,
         format_func=str.capitalize,
-        help="A group stays in one stack. What you picked in the other one is kept.",
+        help="A stack is all the layers of the encoder, or all those of the decoder. A group stays "
+        "in one stack. What you picked in the other stack is kept.",
     )
     return stack or subject.stacks[0]
 

@@ -177,7 +177,7 @@ def test_every_page_shows_them(folder: Path, data: Path) -> None:
     assert f"Validation surprise, {n} riddles" in table.index
     assert "Validation guesses that agree" in table.index
     _says_where_the_loss_rose(tab)
-    assert "There is nothing to try: riddles are not shown here." in sentences(tab)
+    assert "There is nothing to try, because riddles cannot be shown here." in sentences(tab)
 
     go(tab, "compare")
     assert "Surprise" in tab.dataframe[0].value.columns

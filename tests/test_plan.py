@@ -133,7 +133,8 @@ def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
         ({"method": "average"}, "method is 'average'; it must be one of permute"),
         ({"anchor": "best"}, "anchor is 'best'"),
         ({"kind": "drop"}, "kind 'drop'"),
-        ({"repair": "ridge"}, "no field 'repair'"),
+        ({"repair": "ridge"}, "repair is 'ridge'; none is known"),
+        ({"colour": "red"}, "no field 'colour'"),
     ],
 )
 def test_unknown_choices_are_refused(change: dict[str, object], reason: str) -> None:

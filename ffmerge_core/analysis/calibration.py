@@ -82,7 +82,10 @@ def calibrate(
                 break
     n_tokens = min(store.filled for store in stores.values())
     if n_tokens < 2:
-        raise DataError("The training split gave fewer than 2 tokens; there is nothing to compare.")
+        raise DataError(
+            "The training split gave fewer than 2 tokens, so nothing can be compared. Use data "
+            "with a larger training split."
+        )
     by_name = {
         sublayer.name: SublayerFeatures(
             **{tap: stores[sublayer.name, tap].joined() for tap in taps()}

@@ -123,7 +123,7 @@ class Features:
         if self.n_tokens >= self.asked:
             return None
         return (
-            f"{self.asked:,} tokens were asked for; the training split has {self.n_tokens:,}, "
+            f"{self.asked:,} tokens were asked for. The training split has only {self.n_tokens:,}, "
             "and all of them were used."
         )
 

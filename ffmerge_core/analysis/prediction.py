@@ -70,8 +70,8 @@ class RankCorrelation:
         measured = f"rank correlation {self.text()}, {self.n} windows"
         if self.low <= 0 <= self.high:
             return (
-                f"Whether a window's {of} tells how much its merge hurts cannot be said from "
-                f"these windows: the interval holds 0 ({measured})."
+                f"These windows do not show whether a window's {of} predicts how much its merge "
+                f"hurts: the interval contains 0 ({measured})."
             )
         less = "less" if self.value < 0 else "more"
         return f"The higher a window's {of}, the {less} its merge hurts ({measured})."
@@ -116,8 +116,8 @@ def does_similarity_predict(table: pd.DataFrame, of: str = MEAN_CKA) -> RankCorr
     if n < FEWEST_WINDOWS:
         raise PlanError(
             f"{n} window{' is' if n == 1 else 's are'} too few to tell whether {of} predicts "
-            f"damage; {FEWEST_WINDOWS} are needed. Remove fewer FF sublayers: there are more "
-            "windows then."
+            f"damage; {FEWEST_WINDOWS} are needed. Remove fewer FF sublayers: that gives more "
+            "windows."
         )
     (value,) = _spearman(pairs[None])
     if not np.isfinite(value):

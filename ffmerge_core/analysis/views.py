@@ -35,25 +35,26 @@ VIEWS: Kinds[View] = Kinds(
         View(
             name="output",
             label="FF output",
-            help="What each FF sublayer adds, before the residual addition (the paper's view).",
+            help="Compares the outputs of the FF (feed-forward) sublayers, before the residual "
+            "addition (the paper's view).",
             tap="output",
         ),
         View(
             name="pre",
             label="FF pre-activations",
-            help="The values before the activation function.",
+            help="Compares the values before the activation functions of the FF sublayers.",
             tap="pre",
         ),
         View(
             name="attention",
             label="Attention output",
-            help="The same block's, for contrast.",
+            help="Compares the attention outputs of the same blocks, for contrast.",
             tap="attention",
         ),
         View(
             name="aligned",
             label="Aligned neurons",
-            help="The mean correlation of neurons after matching them one to one.",
+            help="Compares neurons after matching them one to one, by their mean correlation.",
             matrix="ffmerge_core.analysis.features:aligned_matrix",
         ),
     ),
@@ -66,14 +67,15 @@ SIMILARITIES: Kinds[Similarity] = Kinds(
         Similarity(
             name="cka",
             label="Linear CKA",
-            help="From 0 (nothing in common) to 1 (equal up to rotation and scale).",
+            help="Measures similarity (centred kernel alignment) from 0 (nothing in common) to 1 "
+            "(equal up to rotation and scale).",
             source="Kornblith et al., 2019",
             matrix="ffmerge_core.analysis.similarity:cka_matrix",
         ),
         Similarity(
             name="unbiased_cka",
             label="Linear CKA, unbiased",
-            help="Does not grow where tokens are few; it can be slightly negative and is then "
+            help="Does not grow when there are few tokens; it can be slightly negative and is then "
             "drawn as 0.",
             source="Song et al., 2012",
             matrix="ffmerge_core.analysis.similarity:unbiased_cka_matrix",

@@ -33,7 +33,9 @@ def _kinds() -> tuple[str, ...]:
 
 SourceOption = Annotated[
     str | None,
-    typer.Argument(metavar="[SOURCE]", help="A demo or a folder; by default the recipe's."),
+    typer.Argument(
+        metavar="[SOURCE]", help="A demo or the folder of a model. By default the recipe's."
+    ),
 ]
 ParametersOption = Annotated[
     int | None,
@@ -41,7 +43,7 @@ ParametersOption = Annotated[
         "--parameters",
         min=1,
         metavar="N",
-        help="Number of parameters to leave, or the nearest to it.",
+        help="Leave this many parameters, or the nearest number that is possible.",
     ),
 ]
 KindOption = Annotated[
@@ -50,19 +52,17 @@ KindOption = Annotated[
         "--kind",
         metavar="NAME",
         parser=one_of(_kinds),
-        help=f"Which baselines; all by default: {', '.join(METHODS)}, {CONTROL} (the original, "
-        "tuned the same way). Repeatable.",
+        help=f"A kind of baseline, repeatable: {', '.join(METHODS)}; {CONTROL} is the original, "
+        "fine-tuned in the same way. All by default.",
     ),
 ]
 DataOfNumber = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="Data to score on, with --parameters."),
+    typer.Option("--data", metavar="PATH", help="The data to measure on. Only with --parameters."),
 ]
 FidelityOfNumber = Annotated[
     bool,
-    typer.Option(
-        "--fidelity", help="Score how well models agree with the original, with --parameters."
-    ),
+    typer.Option("--fidelity", help="Score agreement with the original. Only with --parameters."),
 ]
 
 
@@ -75,10 +75,11 @@ def baselines(
     fidelity: FidelityOfNumber = False,
     json: JsonOption = False,
 ) -> None:
-    """Run baselines: other plans that leave as many parameters as a recipe, or a number of them.
+    """Carry out other kinds of plans that leave as many parameters as a recipe does, or N.
 
-    A recipe's baselines merge the same groups, and have its recovery, int8, seed, tokens and data.
-    Windows are chosen by the validation loss, untuned. After Ctrl-C the same command goes on.
+    The baselines of a recipe merge the same groups and have the same recovery, int8, seed, tokens
+    and data. Windows of layers are chosen by validation loss, before any fine-tuning. After Ctrl-C,
+    give the same command again to do the rest.
     """
     like = _like(source, recipe, parameters, data, fidelity)
     store = history()
@@ -101,19 +102,21 @@ def _like(
     """What the baselines are alike in; its plan is the budget, where no number is."""
     if (file is None) == (parameters is None):
         raise typer.BadParameter(
-            "Give either --recipe FILE or --parameters N: how many parameters to leave."
+            "One budget is needed. Give either --recipe FILE or --parameters N."
         )
     if file is None:
         if source is None:
-            raise typer.BadParameter("Give SOURCE: the model of which --parameters are to be left.")
+            raise typer.BadParameter("--parameters was given without a model. Give SOURCE as well.")
         return Recipe(source, NOTHING_MERGED, data=data, fidelity=fidelity)
     if data is not None or fidelity:
         raise typer.BadParameter(
-            "The recipe says what to measure on; leave --data, --fidelity out."
+            "The recipe already says what to measure on. Leave out --data and --fidelity."
         )
     like = read_recipe(file)
     if source is not None and not _same(source, like.source):
-        raise typer.BadParameter(f"{file} is of {like.source}, not of {source}. Leave SOURCE out.")
+        raise typer.BadParameter(
+            f"{file} is a recipe of {like.source}, not of {source}. Leave SOURCE out."
+        )
     return like
 
 
@@ -135,7 +138,8 @@ def _recipes(
     control = asked is None or CONTROL in asked
     if asked is not None and control and like.recovery is None:
         raise typer.BadParameter(
-            "The control gets the recipe's recovery, and this recipe has none."
+            "The control is fine-tuned as the recipe says, but this recipe has no recovery. Leave "
+            f"out --kind {CONTROL}."
         )
     kinds = None if asked is None else [each for each in asked if each != CONTROL]
     if kinds == []:
@@ -166,8 +170,8 @@ def _carried_out(
                 note(f"{each.kind}: {each.error}")
     except KeyboardInterrupt:
         note(
-            f"{len(done)} of {len(wanted)} baselines are done and kept in the run history. The "
-            "same command goes on with the rest."
+            f"{len(done)} of {len(wanted)} baselines are done and kept in the run history. Give "
+            "the same command again to do the rest."
         )
         raise
     return done
@@ -204,7 +208,7 @@ def _show(
     else:
         _say(model, asked, like, [each.run for each in done if each.run])
     again = sum(each.again for each in done)
-    said = f", {again} of them there already" if again else ""
+    said = f", of which {again} existed already" if again else ""
     note(
         f"{sum(each.run is not None for each in done)} runs in the run history{said}: {store.path}"
     )
@@ -213,8 +217,11 @@ def _show(
 def _say(model: fm.LoadedModel, asked: int, like: Recipe, runs: Sequence[Run]) -> None:
     if runs:
         say_table(_titles(runs[0]), map(_row, runs))
-        say("In brackets: 95% intervals over examples, validation split; the change is paired.")
-    tuned = f" Each was tuned: {recovery_in_words(like.recovery)}." if like.recovery else ""
+        say(
+            "In brackets: 95% intervals over examples of the validation split. The change is "
+            "paired."
+        )
+    tuned = f" Each was fine-tuned: {recovery_in_words(like.recovery)}." if like.recovery else ""
     int8 = f" Then its weights were rounded to {like.quantize}." if like.quantize else ""
     say(f"Budget: {count(asked)} of {count(model.n_parameters)} parameters.{tuned}{int8}")
 

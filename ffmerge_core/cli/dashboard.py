@@ -14,12 +14,13 @@ from ffmerge_core.errors import StorageError
 _PACKAGE = Path(__file__).parents[1]
 
 PortOption = Annotated[
-    int | None, typer.Option("--port", min=1, max=65_535, help="Serve there; 8501 by default.")
+    int | None,
+    typer.Option("--port", min=1, max=65_535, help="The port to serve on, 8501 by default."),
 ]
 
 
 def dashboard(context: typer.Context, port: PortOption = None) -> None:
-    """Serve the dashboard on this machine; other options go to Streamlit."""
+    """Serve the dashboard on this machine. Other options go to Streamlit."""
     chosen = [] if port is None else ["--server.port", str(port)]
     # In this process, as `streamlit run` would: Ctrl-C reaches it. The core imports no
     # Streamlit; this runs the program.

@@ -95,7 +95,7 @@ def say_facts(facts: Facts) -> None:
         sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())
         say(f"Task: {data['kind']}. Data: {data['name']} ({data['examples']}: {sizes})")
     else:
-        say("Data: none. Give some with --data to see what the model can be scored on.")
+        say("Data: none. Give --data to see what it can be measured on.")
     say()
     parts = [(part, count(number)) for part, number in facts["parts"].items()]
     parts.append(("all", f"{count(facts['n_parameters'])}"))

@@ -39,44 +39,48 @@ def described(names: Iterable[str]) -> str:
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A demo, such as demo:vit-digits, or a folder.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="A demo, such as demo:vit-digits, or the folder of a model."
+    ),
 ]
 DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="PATH",
-        help=f"Data to score on: '{DIGITS}', {', '.join(kind.data for kind in TASKS.values())}. "
-        "A demo brings its own.",
+        help=f'The data to measure on: "{DIGITS}", '
+        f"{', '.join(kind.data for kind in TASKS.values())}. A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[
     bool,
-    typer.Option(
-        "--fidelity",
-        help="Score how well a merged model agrees with the original. Needs no labels.",
-    ),
+    typer.Option("--fidelity", help="Score agreement with the original. This needs no labels."),
 ]
 TokensOption = Annotated[
     int,
     typer.Option(
-        "--tokens", min=2, help="How many calibration tokens to take from the training split."
+        "--tokens",
+        min=2,
+        help="Calibration tokens: positions of the training split that the model is run on.",
     ),
 ]
 SeedOption = Annotated[
     int,
     typer.Option(
-        "--seed", min=0, max=_LARGEST_SEED, help="Seed by which the calibration tokens are drawn."
+        "--seed", min=0, max=_LARGEST_SEED, help="Seed of the draw of calibration tokens."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
 OfOption = Annotated[
     str,
     typer.Option(
         "--of",
         metavar="NAME",
         parser=one_of(lambda: VIEWS),
-        help=f"What to compare: {', '.join(VIEWS)} (neurons after alignment).",
+        help=f"What is compared: {', '.join(VIEWS)} (neurons after alignment).",
     ),
 ]
 MetricOption = Annotated[
@@ -85,23 +89,24 @@ MetricOption = Annotated[
         "--metric",
         metavar="NAME",
         parser=one_of(lambda: SIMILARITIES),
-        help=f"{' or '.join(SIMILARITIES)}; not used for aligned.",
+        help=f"Similarity by centred kernel alignment: {' or '.join(SIMILARITIES)}. Not used for "
+        "aligned.",
     ),
 ]
 StackOption = Annotated[
-    str | None, typer.Option("--stack", help="encoder or decoder, if the model has both.")
+    str | None, typer.Option("--stack", help="encoder or decoder, for a model that has both.")
 ]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Also write the matrix to this file, as CSV."),
 ]
 RecipeArgument = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe's or a stored run's JSON file.")
+    Path, typer.Argument(metavar="RECIPE", help="The JSON file of a recipe or of a stored run.")
 ]
 FinalOption = Annotated[
     bool,
     typer.Option(
-        "--final", help="Score the test split too. Do it once, for the merge that you settled on."
+        "--final", help="Score the test split too. Do this once, for the merge that you settled on."
     ),
 ]
 GroupOption = Annotated[
@@ -109,7 +114,8 @@ GroupOption = Annotated[
     typer.Option(
         "--group",
         metavar="NAMES",
-        help="FF sublayers to merge into one: encoder.3,encoder.4 or encoder.3-6. Repeatable.",
+        help="FF sublayers to merge into one: encoder.3,encoder.4 or encoder.3-6. Repeatable, once "
+        "for each group.",
     ),
 ]
 MethodOption = Annotated[
@@ -118,7 +124,7 @@ MethodOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(merges),
-        help="How a group becomes one: " + described(merges()),
+        help="How a group becomes one FF sublayer: " + described(merges()),
     ),
 ]
 RepairOption = Annotated[
@@ -128,13 +134,13 @@ RepairOption = Annotated[
         metavar="NAME",
         parser=one_of(lambda: REPAIRS),
         hidden=not REPAIRS,
-        help=f"After the merge, without labels: {', '.join(REPAIRS)}.",
+        help=f"A repair after the merge, without labels: {', '.join(REPAIRS)}.",
     ),
 ]
 PlanSeedOption = Annotated[
     int,
     typer.Option(
-        "--plan-seed", min=0, max=_LARGEST_SEED, help="Seed of a method that draws at random."
+        "--plan-seed", min=0, max=_LARGEST_SEED, help="Seed of a method that draws random weights."
     ),
 ]
 SearchedOption = Annotated[
@@ -143,7 +149,7 @@ SearchedOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(searched),
-        help="Repeatable. " + described(searched()),
+        help="A method to try, repeatable. " + described(searched()),
     ),
 ]
 AnchorsOption = Annotated[
@@ -152,17 +158,22 @@ AnchorsOption = Annotated[
         "--anchor",
         metavar="NAME",
         parser=one_of(lambda: ANCHORS),
-        help=f"The member that the others are aligned to: {', '.join(ANCHORS)}. Repeatable.",
+        help=f"The layer of a window that the others are aligned to: {', '.join(ANCHORS)}. "
+        "Repeatable.",
     ),
 ]
 AnchorOption = Annotated[
-    Anchor, typer.Option("--anchor", help="The member that the others are aligned to.")
+    Anchor, typer.Option("--anchor", help="The layer of each group that the others are aligned to.")
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", metavar="FILE", help="A recipe, or a stored run.")
+    Path | None,
+    typer.Option("--recipe", metavar="FILE", help="The JSON file of a recipe or of a stored run."),
 ]
 WrittenRecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", metavar="FILE", help="Write what was done to this file.")
+    Path | None,
+    typer.Option(
+        "--recipe", metavar="FILE", help="Write the recipe of what was done to this file."
+    ),
 ]
 QuantizeOption = Annotated[
     str | None,
@@ -170,7 +181,8 @@ QuantizeOption = Annotated[
         "--quantize",
         metavar="NAME",
         parser=one_of(lambda: QUANTIZATIONS),
-        help="Round FF and attention weights to int8 after the merge. llm.int8 rounds inputs too.",
+        help="Round FF and attention weights to int8 after the merge. llm.int8 also rounds the "
+        "inputs.",
     ),
 ]
 ExportOption = Annotated[
@@ -182,9 +194,9 @@ LayoutOption = Annotated[
         "--layout",
         metavar="NAME",
         parser=one_of(lambda: LAYOUTS),
-        help="compact keeps merged weights once; portable opens without ffmerge.",
+        help="compact keeps one copy of merged weights. portable opens without ffmerge.",
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")
+    bool, typer.Option("--overwrite", help="Replace the folder if an earlier export wrote it.")
 ]

@@ -17,27 +17,29 @@ DEFAULT = Recovery()
 
 StepsOption = Annotated[
     int | None,
-    typer.Option("--steps", min=1, help=f"Steps of the optimiser; {DEFAULT.steps} by default."),
+    typer.Option("--steps", min=1, help=f"Optimiser steps at most, {DEFAULT.steps} by default."),
 ]
 RateOption = Annotated[
     float | None,
     typer.Option(
-        "--learning-rate", help=f"The highest learning rate; {DEFAULT.learning_rate:g} by default."
+        "--learning-rate", help=f"The highest learning rate, {DEFAULT.learning_rate:g} by default."
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--batch-size", min=1, help=f"Examples in each step; {DEFAULT.batch_size} by default."
+        "--batch-size", min=1, help=f"Examples in each step, {DEFAULT.batch_size} by default."
     ),
 ]
 DistillOption = Annotated[
-    bool, typer.Option("--distill", help="Learn from the original's predictions as well.")
+    bool, typer.Option("--distill", help="Also learn from the original's predictions.")
 ]
 RankOption = Annotated[
     int | None,
     typer.Option(
-        "--lora-rank", min=1, help="Train only low-rank adapters, for big models; off by default."
+        "--lora-rank",
+        min=1,
+        help="Train only low-rank adapters of this rank, for big models. Off by default.",
     ),
 ]
 RecoverySeedOption = Annotated[
@@ -46,8 +48,8 @@ RecoverySeedOption = Annotated[
         "--seed",
         min=0,
         max=2**63 - 1,
-        help="Seed of the order of the examples and of the calibration tokens; the recipe's by "
-        "default.",
+        help="Seed of the order of the examples and of the calibration draw. By default the "
+        "recipe's.",
     ),
 ]
 
@@ -63,10 +65,11 @@ def recover(
     out: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the model of a recipe for a short while; Ctrl-C keeps the best so far.
+    """Fine-tune the model that a recipe makes, for some steps. Ctrl-C keeps the best so far.
 
-    What was killed goes on from its last checkpoint when the same command is given again. A
-    stored recovery is made anew, to its end also where it was cancelled; run repeats it as it was.
+    If it was killed, give the same command again: it continues from its last checkpoint. A stored
+    recovery is carried out anew and to its end, even if it was cancelled. The verb run repeats it
+    as it was.
     """
     asked = {
         "steps": steps,

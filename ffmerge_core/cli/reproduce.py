@@ -22,13 +22,13 @@ _QUICKEST = "vit-digits"
 
 DemosArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DEMO", help="A demo, such as vit-digits; all by default."),
+    typer.Argument(metavar="DEMO", help="A demo, such as vit-digits. Repeatable; all by default."),
 ]
 QuickOption = Annotated[
     bool,
     typer.Option(
         "--quick",
-        help=f"Only see that it works, on {_QUICKEST}. Conclude nothing from the numbers.",
+        help=f"Only try that everything works, on {_QUICKEST}. Nothing can be concluded from it.",
     ),
 ]
 FolderOption = Annotated[
@@ -36,7 +36,7 @@ FolderOption = Annotated[
     typer.Option(
         "--out",
         metavar="FOLDER",
-        help=f"Where to write; {_RESULTS} by default, {_QUICK} with --quick.",
+        help=f"The file to write: {_RESULTS} by default, {_QUICK} with --quick.",
     ),
 ]
 
@@ -44,7 +44,7 @@ FolderOption = Annotated[
 def reproduce(
     demo: DemosArgument = None, quick: QuickOption = False, out: FolderOption = None
 ) -> None:
-    """Try the paper's claims and write what was found. The same command goes on if stopped."""
+    """Try the paper's claims and write what was found. If stopped, it continues when run again."""
     wanted = demo or ([_QUICKEST] if quick else demos.names())
     names = list(dict.fromkeys(name.removeprefix(demos.PREFIX) for name in wanted))
     if unknown := sorted(set(names) - set(demos.names())):
@@ -60,7 +60,10 @@ def reproduce(
     if len(failed) < len(names):
         say(str(write(folder)))
     if failed:
-        note(f"Not done: {', '.join(failed)}. The same command goes on where it stopped.")
+        note(
+            f"Not done: {', '.join(failed)}. Give the same command again to continue where it "
+            "stopped."
+        )
         raise typer.Exit(1)
 
 

@@ -33,11 +33,16 @@ if TYPE_CHECKING:
 
 RemoveOption = Annotated[
     int,
-    typer.Option("--remove", min=1, metavar="N", help="FF sublayers to remove, in all stacks."),
+    typer.Option(
+        "--remove",
+        min=1,
+        metavar="N",
+        help="How many FF sublayers to remove, counted over all stacks.",
+    ),
 ]
 StacksOption = Annotated[
     str | None,
-    typer.Option("--stack", help="encoder, decoder or both, if the model has both."),
+    typer.Option("--stack", help="encoder, decoder or both, for a model that has both."),
 ]
 
 
@@ -54,7 +59,7 @@ def search(
     recipe: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Merge and score every window of adjacent FF sublayers, the lowest loss first."""
+    """Merge and score every window (run of adjacent FF sublayers), lowest validation loss first."""
     with progress() as report:
         model = opened(source, data, fidelity, report)
         import ffmerge_core as fm
@@ -125,7 +130,10 @@ def _show(table: pd.DataFrame, original: dict[str, Any]) -> None:
     )
     whole = figure_text(name, Stored(original["value"], *original["interval"]))
     loss = figure_text(LOSS, Stored(original["loss"], *original["loss_interval"]))
-    say(f"Original: {name} {whole}, loss {loss}. Nothing was tuned; validation split.")
+    say(
+        f"The original has {name} {whole} and loss {loss}. Nothing was fine-tuned. All figures are "
+        "of the validation split."
+    )
 
 
 def _said(table: pd.DataFrame) -> dict[str, str]:

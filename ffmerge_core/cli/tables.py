@@ -33,10 +33,10 @@ def recovery_lines(curve: Curve, recipe: Record) -> list[str]:
         curve.in_words,
         f"Before the recovery: {curve.metric} {own(first.value)}, loss {loss(first.loss)}; after "
         f"it: {own(best.value)}, {loss(best.loss)}.",
-        "Nothing was merged: this is what tuning alone gains."
-        if made(recipe) == "Tuned"
-        else "The original was not fine-tuned: a gain over it may come from further training, not "
-        "from the plan.",
+        "Nothing was merged, so this shows what fine-tuning gains alone."
+        if made(recipe) == "Fine-tuned"
+        else "The original was not fine-tuned, so a gain over it may come from further training "
+        "and not from the plan.",
     ]
 
 

@@ -78,7 +78,7 @@ def stoppable_progress() -> Iterator[Report]:
     def press(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         pressed.set()
-        note("Stopping. The best so far is kept; press Ctrl-C again to end at once.")
+        note("Stopping and keeping the best weights so far. Press Ctrl-C again to end at once.")
 
     before = signal.signal(signal.SIGINT, press)
     try:

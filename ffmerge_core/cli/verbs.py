@@ -100,7 +100,7 @@ def info(
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Describe a model: its parts, its FF sublayers, its data. Without SOURCE, list the demos."""
+    """Describe a model: parts, FF sublayers and data. Without SOURCE, list the demos."""
     if source is None:
         if json:
             say_json({"demos": [facts_of_demo(name) for name in demos.names()]})
@@ -130,7 +130,7 @@ def similarity(
     out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the FF sublayers of a stack, pair by pair, on calibration tokens."""
+    """Compare every two FF sublayers of a stack (encoder or decoder) on calibration tokens."""
     with progress() as report:
         model = opened(source, data, False, report)
         if stack is None and len(model.stacks) > 1:
@@ -174,7 +174,7 @@ app.command()(search)
 def evaluate(
     source: SourceArgument,
     split: Annotated[
-        Scored, typer.Option("--split", help="test is for reported results, never for choices.")
+        Scored, typer.Option("--split", help="Use test for reported results, never for choices.")
     ] = "validation",
     data: DataOption = None,
     fidelity: FidelityOption = False,
@@ -223,7 +223,7 @@ def merge(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Merge groups of FF sublayers and say what it saved and cost, on the validation split."""
+    """Merge groups of FF sublayers. Print what that saves and costs on the validation split."""
     store = history()
     with progress() as report:
         model = opened(source, data, fidelity, report)
@@ -245,9 +245,9 @@ def merge(
 
 @app.command()
 def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = False) -> None:
-    """Carry out a recipe, or that of a stored run, and keep it in the run history.
+    """Carry out a recipe, or a stored run again, and keep the result in the run history.
 
-    Of a recovery, Ctrl-C keeps the best so far, and the same command goes on with a killed one.
+    Of a recovery, Ctrl-C keeps the best so far. A killed one continues if you run it again.
     """
     wanted = read_recipe(recipe)
     store = history()
@@ -258,7 +258,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
             try:
                 add_test_split(store, id, result, report)
             except Cancelled:
-                note("The test split was not scored, since Ctrl-C was pressed.")
+                note("The test split was not scored, because Ctrl-C was pressed.")
     show_run(store, id, None, as_json=json)
 
 
@@ -276,7 +276,7 @@ def export(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Save a model to a folder: the one that a recipe makes, or SOURCE in another layout."""
+    """Save to a folder what a recipe makes, or save SOURCE in another layout."""
     if len(places) != (1 if recipe is not None else 2):
         raise typer.BadParameter("Give SOURCE and OUT, or --recipe FILE and OUT.")
     out = Path(places[-1])

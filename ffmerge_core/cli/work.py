@@ -44,8 +44,8 @@ def opened(source: str, data: str | None, fidelity: bool, report: Report) -> fm.
     model = fm.load(source, task=data, report=report, fidelity=fidelity)
     if model.task is None:
         raise DataError(
-            f"{model.source} has no data, so it cannot be scored. Give some: --data digits, or "
-            "--data with the path of your own."
+            f"{model.source} has no data of its own, so it cannot be measured. Give --data digits, "
+            "or --data with the path of your own data."
         )
     return model
 
@@ -66,7 +66,7 @@ def run_recipe(
     if recipe.recovery is None:
         return record(store, recipe, recoveries.name_of(recipe), run, report)
     if known := underway(recoveries.folder_of(store, recipe)):
-        note(f"Going on from step {known.step} of {known.asked}.")
+        note(f"Continuing from step {known.step} of {known.asked}.")
     return recoveries.record_recovery(store, recipe, run, report)
 
 

@@ -105,13 +105,13 @@ def candidates(
     found = {kind: plans for kind, plans in met.items() if plans}
     if not found or wanted.n_parameters >= model.n_parameters:
         least = [_least(model, each) for each in sizes.values() if each]
-        able = f"between that and {min(least):,}" if least else "by another kind"
+        able = f"a number between that and {min(least):,}" if least else "another kind"
         where = (
             f" in {' and '.join(wanted.stacks)}" if set(wanted.stacks) != set(_of(model)) else ""
         )
         raise PlanError(
-            f"{wanted.n_parameters:,} parameters cannot be met{where} by "
-            f"{_listed(asked)}: the model has {model.n_parameters:,}. Ask for a number {able}."
+            f"{wanted.n_parameters:,} parameters cannot be reached{where} by {_listed(asked)}: the "
+            f"model has {model.n_parameters:,}. Ask for {able}."
         )
     return found
 
@@ -132,8 +132,8 @@ def unmet(
             said[kind] = f"{name} is left out: {why}."
         elif not _nearest(wanted, sizes):
             said[kind] = (
-                f"{name} is left out: it leaves {_least(model, sizes):,} parameters at the least, "
-                f"and {wanted.n_parameters:,} were asked for."
+                f"{name} is left out: it leaves at least {_least(model, sizes):,} parameters, and "
+                f"{wanted.n_parameters:,} were asked for."
             )
     return said
 

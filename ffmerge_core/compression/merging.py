@@ -185,5 +185,6 @@ def _check_features(model: LoadedModel, plan: Plan, feats: Features | None) -> N
         raise PlanError(f'Method "{plan.method}" needs features: pass calibrate(model) as well.')
     if feats.revision != model.revision:
         raise PlanError(
-            "The features were taken from other weights than this model's. Calibrate it again."
+            "The features were taken from other weights than those of this model. Calibrate the "
+            "model again."
         )

@@ -148,13 +148,13 @@ def _check_task(task: Task, seed: int) -> None:
     inner = task.inner if isinstance(task, Fidelity) else task
     if not (hasattr(inner, "training") and hasattr(inner, "loss")):
         raise DataError(
-            f"{task.data} says nothing of how to train on it, so there is nothing to recover "
-            "with. Give its task the methods `training` and `loss`, or take other data."
+            f"The task of {task.data} does not say how to train on it, so the model cannot be "
+            "recovered. Give the task the methods `training` and `loss`, or use other data."
         )
     if next(iter(task.training(seed, 1)), None) is None:
         raise DataError(
-            f"The training split of {task.data} is empty, so there is nothing to recover with. "
-            "Take data with a training split."
+            f"The training split of {task.data} is empty, so the model cannot be recovered. Use "
+            "data with a training split."
         )
 
 
@@ -163,8 +163,8 @@ def _teacher(recovery: Recovery, original: LoadedModel | None, task: Task) -> nn
         return None
     if isinstance(task, Fidelity):
         raise PlanError(
-            "Fidelity already measures the distance to the original: a recovery by it distils. "
-            "Leave distill out."
+            "Fidelity already measures the distance to the original, so a recovery by fidelity "
+            "distils anyway. Leave distill out."
         )
     if original is None:
         raise PlanError("A recovery that distils needs the original: pass original=model as well.")

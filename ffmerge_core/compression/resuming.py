@@ -102,7 +102,7 @@ class Checkpoint:
             _remove(file, draft)
             raise StorageError(
                 f"The recovery's checkpoint cannot be written to {self.folder} ({error}). Check "
-                "that it is writable and has room; the last one there is intact."
+                "that the folder is writable and has room. The last checkpoint there is intact."
             ) from error
         # The one before, and what a killed process left half written.
         _remove(*(path for path in self.folder.glob(_TENSORS.format("*")) if path != file))

@@ -31,7 +31,7 @@ _STEPS = (
     "Evaluating the original",
     "Recovering",
     "Evaluating the merge",
-    "Timing both",
+    "Timing both models",
 )
 
 
@@ -221,14 +221,16 @@ def check_source(recipe: Recipe, model: LoadedModel) -> None:
     then, now = found.then[:12], found.now[:12]
     if found.what == "weights":
         raise PlanError(
-            f"{recipe.source} holds other weights now (revision {now}) than when this recipe was "
-            f"written ({then}). Restore them, or take the recipe's revision out to run it on these."
+            f"The weights of {recipe.source} have changed since this recipe was written (revision "
+            f"{now} now, {then} then). Restore the old weights, or remove the recipe's revision to "
+            "run it on the new ones."
         )
     wrote = found.python
-    cause = f" It was written under Python {wrote}; this is {here}." if wrote else ""
+    cause = f" It was written under Python {wrote}, and this is Python {here}." if wrote else ""
     raise PlanError(
-        f"{task.data} says something else now (revision {now}) than when this recipe was written "
-        f"({then}).{cause} Restore it, or take the recipe's data_revision out to run it on this."
+        f"The content of {task.data} has changed since this recipe was written (revision {now} "
+        f"now, {then} then).{cause} Restore the old content, or remove the recipe's data_revision "
+        "to run it on the new one."
     )
 
 

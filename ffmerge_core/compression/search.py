@@ -59,8 +59,8 @@ def windows(sublayers: Sequence[FFSublayer], remove: int, stack: str | None = No
     most = min(len(names) for names in stacks.values()) - 1
     if most < 1:
         raise PlanError(
-            f"A stack of {' and '.join(stacks)} has a single FF sublayer; merging takes two or "
-            "more of one stack. Search another one."
+            f"A stack of {' and '.join(stacks)} has only one FF sublayer, and a merge needs two or "
+            "more of one stack. Search another stack."
         )
     if left or not 1 <= share <= most:
         where = " and ".join(f"the {len(names)} of {name}" for name, names in stacks.items())

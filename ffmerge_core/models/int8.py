@@ -157,9 +157,8 @@ def refuse_int8(
     for sublayer in sublayers:
         if any(is_int8(tensor) for tensor in weights_by_role(module, sublayer).values()):
             raise error(
-                f"The weights of {sublayer.name} are int8, which can be neither permuted nor "
-                "averaged. Start from the model before it was quantised, and quantise what comes "
-                "of it."
+                f"The weights of {sublayer.name} are int8, so they cannot be permuted or averaged. "
+                "Start from the model before it was quantised, and quantise the result."
             )
 
 

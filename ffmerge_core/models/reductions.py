@@ -191,8 +191,8 @@ def _refuse_numbered_attention(module: nn.Module, configs: Sequence[Any]) -> Non
     scaled = any(getattr(config, "scale_attn_by_inverse_layer_idx", False) for config in configs)
     if scaled or any(hasattr(part, "lambda_init") for part in module.modules()):
         raise PlanError(
-            "Attention in this model is scaled by the number of its layer, and dropping layers "
-            "numbers those that stay anew. Drop FF sublayers instead."
+            "This model scales attention by the number of the layer, and dropping layers would "
+            "renumber the layers that stay. Drop FF sublayers instead."
         )
 
 

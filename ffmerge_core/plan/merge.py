@@ -125,7 +125,7 @@ METHODS.register(
     Merge(
         name="permute",
         label="Permute",
-        help="Aligns neurons, then averages (the paper's).",
+        help="Aligns the neurons to the anchor's, then averages the weights (the paper's method).",
         source="Verma, Murray & Duh, arXiv 2501.06126",
         plan=MergePlan,
         mark=Mark(BLUE, "circle"),
@@ -138,7 +138,7 @@ METHODS.register(
     Merge(
         name="vanilla",
         label="Vanilla",
-        help="Averages the weights as they are.",
+        help="Averages the weights as they are, without aligning neurons.",
         source="The paper's baseline",
         plan=MergePlan,
         mark=Mark(ORANGE, "square"),
@@ -150,7 +150,7 @@ METHODS.register(
     Merge(
         name="copy",
         label="Copy",
-        help="Ties all to the anchor's weights.",
+        help="Gives every layer of a group the anchor's weights.",
         plan=MergePlan,
         mark=Mark(GREEN, "diamond"),
         needs=frozenset({"anchor"}),
@@ -162,7 +162,7 @@ METHODS.register(
     Merge(
         name="random",
         label="Random",
-        help="Ties all to fresh random weights.",
+        help="Gives every layer of a group the same new random weights.",
         plan=MergePlan,
         mark=Mark(PURPLE, "x"),
         needs=frozenset({"seed"}),
@@ -227,8 +227,8 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
     if lone:
         meant = "((" + ", ".join(f'"{each}"' for each in lone) + "),)"
         raise PlanError(
-            f"groups names {', '.join(lone)} and no group of them. A group stands in brackets of "
-            f"its own: groups={meant}."
+            f"groups holds the names {', '.join(lone)}, where groups of names were expected. Put "
+            f"each group in brackets of its own: groups={meant}."
         )
     return tuple(tuple(group) for group in groups)
 

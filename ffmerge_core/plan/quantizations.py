@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from ffmerge_core.errors import PlanError
+from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import Kind, Kinds, Work
 
 
@@ -23,7 +23,7 @@ class Quantization(Kind):
     @property
     def installed(self) -> bool:
         """Whether what it requires is there."""
-        return find_spec(self.requires) is not None
+        return is_there(self.requires)
 
 
 QUANTIZATIONS: Kinds[Quantization] = Kinds(
@@ -33,14 +33,15 @@ QUANTIZATIONS: Kinds[Quantization] = Kinds(
         Quantization(
             name="int8",
             label="int8",
-            help="Rounds FF and attention weights, which leaves as many parameters in about a "
-            "quarter of the memory; each pass turns them back, which takes time.",
+            help="Rounds FF and attention weights to 8-bit integers. The number of parameters "
+            "stays the same, in about a quarter of the memory. Each pass converts the weights "
+            "back, which takes time.",
         ),
         Quantization(
             name="llm.int8",
             label="LLM.int8()",
-            help="Keeps the same weights and rounds the inputs of each matrix as well; slow "
-            "without a GPU.",
+            help="Keeps the same int8 weights and also rounds the inputs of each matrix. It is "
+            "slow without a GPU.",
             source="Dettmers et al., 2022",
             requires="bitsandbytes",
             linear="ffmerge_core.models.int8:LLMInt8Linear",

@@ -24,8 +24,8 @@ def _json(text: str | bytes) -> Any:
         return json.loads(text.encode() if isinstance(text, str) else text)
     except (ValueError, RecursionError) as error:
         raise PlanError(
-            f"This is no recipe, for it is not JSON ({error}). Take the recipe that the Merge page "
-            "or the command line wrote, or a stored run."
+            f"This is not a recipe, because it is not JSON ({error}). Use a recipe that the Merge "
+            "page or the command line wrote, or a stored run."
         ) from error
 
 
@@ -33,14 +33,15 @@ def _recipe_in(found: Any) -> Mapping[str, Any]:
     if isinstance(found, list):
         if len(found) != 1:
             raise PlanError(
-                f"This is a list of {len(found):,}; a recipe is of one run. Take one out."
+                f"This is a list of {len(found):,} entries, and a recipe describes one run. Take "
+                "one entry out of the list."
             )
         found = found[0]
     if isinstance(found, Mapping) and "recipe" in found:
         found = found["recipe"]
     if not isinstance(found, Mapping) or not {"source", "plan"} <= set(found):
         raise PlanError(
-            "This is no recipe: an object with a source and a plan was expected. Take the recipe "
+            "This is not a recipe. An object with a source and a plan was expected. Use a recipe "
             "that the Merge page or the command line wrote, or a stored run."
         )
     return found

@@ -70,7 +70,7 @@ class Recovery:
             if self.until >= self.steps:
                 raise PlanError(
                     f"A recovery of {self.steps} steps cannot have been cancelled at step "
-                    f"{self.until}. Take its until out."
+                    f"{self.until}. Remove its until."
                 )
         rate = self.learning_rate
         if not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
@@ -199,7 +199,7 @@ class Curve:
             "cancelled": f"Cancelled after {self.steps} of {self.asked} steps.",
         }[self.stopped]
         if self.best_step == 0:
-            return f"{ended} Nothing was gained: the weights are those of the start."
+            return f"{ended} Nothing was gained, so the weights of the start were kept."
         return f"{ended} The weights of step {self.best_step} were kept."
 
     def to_dict(self) -> dict[str, Any]:

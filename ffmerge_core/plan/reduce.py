@@ -47,11 +47,14 @@ class DropLayers(Windowed):
             if each.alone is not None:
                 raise PlanError(
                     f"The layer of {each.name} cannot be dropped: it alone holds {each.alone}, "
-                    f"by which the other layers of {each.stack} may live. Drop others."
+                    f"which the other layers of {each.stack} may need. Drop other layers."
                 )
         for stack in dict.fromkeys(sublayer.stack for sublayer in sublayers):
             if all(each.name in self.layers for each in sublayers if each.stack == stack):
-                raise PlanError(f"Every layer of {stack} would be dropped; it must keep one.")
+                raise PlanError(
+                    f"Every layer of {stack} would be dropped, and it must keep one. Drop fewer "
+                    "layers."
+                )
 
     def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned) -> int:
         """All that these blocks hold."""
@@ -62,7 +65,7 @@ METHODS.register(
     Reduce(
         name=DropLayers.method,
         label="Layer drop",
-        help="Leaves whole layers out, attention included.",
+        help="Removes whole layers, attention included.",
         source="The paper's baseline",
         plan=DropLayers,
         mark=Mark(SKY_BLUE, "triangle-down"),
@@ -110,7 +113,7 @@ METHODS.register(
     Reduce(
         name=DropFF.method,
         label="FF drop",
-        help="Leaves FF sublayers out.",
+        help="Removes whole FF sublayers.",
         plan=DropFF,
         mark=Mark(VIOLET, "triangle-up"),
         portable=False,
@@ -191,7 +194,8 @@ METHODS.register(
     Reduce(
         name=Factor.method,
         label="SVD",
-        help="Replaces every FF matrix by its best product of a low rank.",
+        help="Replaces every FF matrix by its best low-rank approximation, a product of two thin "
+        "matrices.",
         source="Eckart & Young, 1936",
         plan=Factor,
         mark=Mark(OLIVE, "pentagon"),
@@ -245,8 +249,8 @@ class Narrow(Sized):
         for sublayer in named(self.sublayers, sublayers):
             if not self.suits(sublayer):
                 raise PlanError(
-                    f"{sublayer.name} has a gate or an inner norm, and which of its neurons matter "
-                    "cannot be told from the features. Narrow plain sublayers only."
+                    f"{sublayer.name} has a gate or an inner norm, so the features do not tell "
+                    "which of its neurons matter. Narrow plain sublayers only."
                 )
             if self.width >= sublayer.d_ff:
                 raise PlanError(
@@ -283,7 +287,7 @@ METHODS.register(
     Reduce(
         name=Narrow.method,
         label="Narrow",
-        help="Keeps the neurons that put most into the output.",
+        help="Keeps only the neurons that contribute most to the output.",
         plan=Narrow,
         mark=Mark(BROWN, "hourglass"),
         needs=frozenset({"features"}),

@@ -21,11 +21,11 @@ STEPS: Mapping[str, str] = {
     "time": "Timing of both models",
 }
 MEMORY_NOTE = (
-    "Peak memory is that of the whole process while a step ran. The libraries and all that was "
-    "loaded before are part of it. A step is missing if it was not needed, or if its result was "
-    "there already."
+    "Peak memory is that of the whole process while a step ran. It includes the libraries and "
+    "everything that was loaded before. A step is missing if it was not needed or its result was "
+    "already there."
 )
-RESUMED_NOTE = "If a recovery went on after an interruption, only its last part is counted."
+RESUMED_NOTE = "If a recovery was interrupted and continued, only its last part is counted."
 
 
 class StepCost(NamedTuple):

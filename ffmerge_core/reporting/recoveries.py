@@ -55,7 +55,7 @@ def record_recovery(
         known.status == "running" and _folder_of_run(store, known) == folder
         for known in store.list(recipe.source)
     ):
-        raise PlanError("This very recovery is under way already. Wait for it, or cancel it.")
+        raise PlanError("This recovery is already running. Wait for it, or cancel it.")
     done = record(
         store, recipe, name_of(recipe), lambda recipe, report: run(recipe, report, folder), report
     )

@@ -33,12 +33,18 @@ def ties_only(recipe: StoredRecipe) -> bool:
 
 
 def made(recipe: StoredRecipe) -> str:
-    """What to call the model that it made of the original: "Merged", "Tuned", …"""
+    """What to call the model that it made of the original: "Merged", "Fine-tuned", …"""
     if not is_merge(recipe):
         return "Reduced"
     if not is_original(recipe):
         return "Merged"
-    return "Tuned" if recipe.get("recovery") else "Quantised" if recipe.get("quantize") else "Same"
+    return (
+        "Fine-tuned"
+        if recipe.get("recovery")
+        else "Quantised"
+        if recipe.get("quantize")
+        else "Unchanged"
+    )
 
 
 def recovery_steps(recipe: StoredRecipe) -> int | None:

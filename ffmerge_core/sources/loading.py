@@ -94,12 +94,12 @@ def load(
     report(1, _STEPS, "Finding the FF sublayers")
     family = family_of(module)
     sublayers = family.find(module) if opened.sublayers is None else opened.sublayers
-    report(2, _STEPS, "Proving the FF sublayers")
+    report(2, _STEPS, "Checking the FF sublayers")
     quantized = record.quantize if record else None
     if quantized is None:
         # int8 weights are never merged again, which is what the proof is for.
         prove(module, sublayers, family.example(module))
-    report(3, _STEPS, "Fitting the data")
+    report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
         task = _recorded_data(record)
     loaded = LoadedModel(

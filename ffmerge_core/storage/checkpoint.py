@@ -7,13 +7,13 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ffmerge_core.errors import PlanError, SourceError, StorageError
+from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, plain_state
@@ -166,7 +166,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         n_parameters=model.n_parameters,
         recipe=recipe,
         versions={"python": platform.python_version()}
-        | {library: version(library) for library in libraries if find_spec(library)},
+        | {library: version(library) for library in libraries if is_there(library)},
         quantize=model.quantized,
     )
 
@@ -179,9 +179,9 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     """Everything but the record. The number of parameters written."""
     if not hasattr(model.model, "config") and CONFIG not in model.settings:
         raise SourceError(
-            f"{model.source} is a timm model in memory, and what timm was told to build it is not "
-            "known, so nobody could open the copy. Save the original with timm's save_for_hf, "
-            "open that folder and merge it there."
+            f"{model.source} is a timm model in memory. What timm was told to build it is not "
+            "known, so a saved copy could not be opened. Save the original with timm's "
+            "save_for_hf, open that folder and merge it there."
         )
     n_parameters: int = resolve(layout.write)(model, draft)
     for name, values in model.settings.items():

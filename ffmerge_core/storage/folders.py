@@ -63,9 +63,9 @@ def checked_config(folder: Path) -> dict[str, Any]:
     """Its config.json, after refusing what no library should touch: absent, pickled, damaged."""
     if not folder.exists():
         raise SourceError(
-            f"There is no folder {folder}, and names of a hub are not downloaded. Give a folder "
-            "saved by save_pretrained or timm, or a "
-            f"demo: {', '.join(demos.PREFIX + name for name in demos.names())}."
+            f"There is no folder {folder}, and models are not downloaded from a hub. Give a folder "
+            "saved by save_pretrained or timm, or a demo: "
+            f"{', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():
         raise SourceError(f"{folder} is a file. Give the folder that holds it and its config.json.")
@@ -171,7 +171,10 @@ def _check_weights(folder: Path) -> None:
                 f"{folder} holds its weights only as a pickle ({pickles[0]}), which can run code "
                 "when opened, so it is refused. Save it again with safe_serialization=True."
             )
-        raise SourceError(f"{folder} has a config.json but no model.safetensors beside it.")
+        raise SourceError(
+            f"{folder} has a config.json but no model.safetensors beside it. Save the model again "
+            "with safetensors weights."
+        )
     for path in files:
         try:
             with safe_open(path, framework="pt") as weights:

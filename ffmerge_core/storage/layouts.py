@@ -28,8 +28,9 @@ def why_not_portable(plan: Plan | None, quantize: str | None) -> str | None:
     """Plain transformers and timm must be able to build what is left, and to open its weights."""
     if quantize is not None:
         return (
-            f"Weights in {quantize} are opened by torchao, which plain transformers and timm do "
-            "not bring. Save it in the compact layout, or the same model without them."
+            f"Plain transformers and timm cannot open {quantize} weights, because they come "
+            f"without torchao. Save the model in the compact layout, or save it without {quantize} "
+            "weights."
         )
     if plan is not None and not plan.record.portable:
         return (
@@ -46,8 +47,8 @@ LAYOUTS: Kinds[Layout] = Kinds(
         Layout(
             name="compact",
             label="Compact",
-            help="Keeps one copy of each merged sublayer: the smallest folder. It opens here, on "
-            "the command line and in Python with `ffmerge_core.load`.",
+            help="Keeps one copy of each merged sublayer, so it makes the smallest folder. It "
+            "opens here, on the command line and in Python with `ffmerge_core.load`.",
             write="ffmerge_core.storage.compact:write",
             read="ffmerge_core.storage.compact:read",
         ),

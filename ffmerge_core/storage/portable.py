@@ -59,7 +59,7 @@ def _check_equal(folder: Path, module: nn.Module, members: list[FFSublayer]) -> 
         weights = weights_by_role(module, other)
         if any(not torch.equal(first[role], weights[role]) for role in first):
             raise SourceError(
-                f"{RECORD} in {folder} says that {members[0].name} and {other.name} are one, but "
-                f"their weights differ: something changed them since. Delete {RECORD} to open the "
-                "model without its ties."
+                f"{RECORD} in {folder} says that {members[0].name} and {other.name} share their "
+                f"weights, but their weights differ. Something changed them since. Delete {RECORD} "
+                "to open the model without its ties."
             )

@@ -78,12 +78,12 @@ TASKS = Kinds(
         TaskKind(
             "image-classification",
             "Image classification",
-            "Says of an image which of some classes it belongs to.",
+            "Decides which of several classes an image belongs to.",
             metric="accuracy",
             examples="images",
             data="a folder or zip of images by class",
-            format="A zip or a folder with a folder of images for each class, named as the model "
-            "names its classes or by their numbers.",
+            format="A zip or a folder that holds one folder of images for each class. The folders "
+            "are named as the model names its classes, or by the numbers of the classes.",
             read="ffmerge_core.sources.readers:images",
             takes_digits=True,
             shows="images",
@@ -91,23 +91,24 @@ TASKS = Kinds(
         TaskKind(
             "language-modeling",
             "Language modelling",
-            "Says of a text which token comes next.",
+            "Predicts the next token of a text.",
             metric="perplexity",
             examples="windows",
             data="a text file",
-            format="A text file in UTF-8, whatever its ending: prose, code, notes. What stands "
-            "between blank lines is a document.",
+            format="A text file in UTF-8 with any extension: prose, code, notes. Blank lines "
+            "separate its documents.",
             read="ffmerge_core.sources.readers:texts",
             shows="texts",
         ),
         TaskKind(
             "translation",
             "Translation",
-            "Says a sentence in another language.",
+            "Translates a sentence into another language.",
             metric="BLEU",
             examples="sentences",
             data="a file of sentence pairs",
-            format="A text file in UTF-8 with a pair of sentences a line: source, tab, target.",
+            format="A text file in UTF-8 with one pair of sentences on each line: source, tab, "
+            "target.",
             read="ffmerge_core.sources.readers:pairs",
             shows="sentences",
         ),

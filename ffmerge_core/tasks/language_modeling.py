@@ -194,7 +194,7 @@ class LanguageModeling:
                 )
             except (IndexError, RuntimeError, ValueError) as error:
                 raise DataError(
-                    f"The model could not go on from this text: {error} Take its own tokenizer."
+                    f"The model could not continue this text: {error} Use its own tokenizer."
                 ) from error
         text: str = self.tokenizer.decode(written[0, given.shape[1] :], skip_special_tokens=True)
         return text

@@ -90,7 +90,7 @@ METRICS = Kinds(
         Metric(
             "accuracy",
             "Accuracy",
-            "The share of examples that are given their true class.",
+            "The share of examples that the model gives their true class.",
             higher_is_better=True,
             digits=1,
             percent=True,
@@ -98,14 +98,15 @@ METRICS = Kinds(
         Metric(
             "loss",
             "Loss",
-            "What training lowers, mean nats per target.",
+            "The quantity that training lowers, as a mean in nats per target.",
             higher_is_better=False,
             digits=3,
         ),
         Metric(
             "perplexity",
             "Perplexity",
-            "The exponential of the mean loss: among how many tokens the model is undecided.",
+            "The exponential of the mean loss: the number of tokens that the model is undecided "
+            "among.",
             "Jelinek et al. 1977, doi:10.1121/1.2016299",
             higher_is_better=False,
             digits=2,
@@ -114,7 +115,7 @@ METRICS = Kinds(
         Metric(
             "bits per byte",
             "Bits per byte",
-            "The loss in bits for each byte of the raw text, whatever the tokens.",
+            "The loss in bits for each byte of the raw text, however it is split into tokens.",
             "Gao et al. 2020, arXiv:2101.00027",
             higher_is_better=False,
             digits=3,
@@ -140,7 +141,7 @@ METRICS = Kinds(
         Metric(
             "top-1 agreement",
             "Top-1 agreement",
-            "How often the model puts first the class or token that the original puts first.",
+            "How often the model's first choice of a class or token is also the original's.",
             higher_is_better=True,
             digits=1,
             percent=True,
@@ -150,7 +151,7 @@ METRICS = Kinds(
         Metric(
             "KL divergence",
             "KL divergence",
-            "How far the model's probabilities are from the original's, in nats a position.",
+            "How far the model's probabilities are from the original's, in nats per position.",
             "Kullback and Leibler 1951, doi:10.1214/aoms/1177729694",
             higher_is_better=False,
             digits=4,

@@ -110,7 +110,7 @@ def test_two_tabs_do_not_see_each_others_groups(app: Page, serve: Callable[[Path
     other = app.context.new_page()
     other.goto(serve(APP))
     visit(other, "Similarity")
-    expect(other.get_by_text("No group yet.")).to_be_visible()
+    expect(other.get_by_text("There is no group yet.")).to_be_visible()
     drag(other, 10, 11)
     add_group(other, "encoder 10–11")
     expect(app.get_by_text("1 · encoder 0–1 · 2 layers")).to_be_visible()

@@ -47,8 +47,8 @@ def walk(page: Page) -> None:
     visit(page, "Compare")
     expect(points(page)).to_have_count(3)
 
-    # One baseline of the recovered run, tuned the same way, lands on the chart without a reload.
-    expect(page.get_by_text(re.compile("Tuned the same way: 10 steps"))).to_be_visible()
+    # One baseline of the recovered run, fine-tuned in the same way, lands without a reload.
+    expect(page.get_by_text(re.compile("Fine-tuned in the same way: 10 steps"))).to_be_visible()
     kinds = page.get_by_role("toolbar", name="Kinds")
     for kind in kinds.get_by_role("button").all_inner_texts():
         if kind != "SVD":

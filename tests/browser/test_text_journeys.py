@@ -41,7 +41,7 @@ def test_the_whole_journey_of_a_language_model(app: Page) -> None:
         expect(app.get_by_text(figure)).to_be_visible()
     expect(app.get_by_text(re.compile(r"The loss rose on \d+ of 256"))).to_be_visible()
 
-    app.get_by_label("Text to go on from").fill("import os\n\ndef main(")
+    app.get_by_label("Text to continue").fill("import os\n\ndef main(")
     app.get_by_role("button", name="Continue").click()
     written = app.locator("pre").filter(has_text="def main(")
     expect(written).to_have_count(2, timeout=FIRST_JOB)
@@ -95,7 +95,7 @@ def test_groups_stay_with_the_model_they_were_picked_on(app: Page) -> None:
     open_demo(app, "gpt2-code")
     visit(app, "Similarity")
     expect(draft(app)).to_have_count(0)
-    expect(app.get_by_text("No group yet.")).to_be_visible()
+    expect(app.get_by_text("There is no group yet.")).to_be_visible()
     visit(app, "Model")
     open_demo(app, "vit-digits")
     visit(app, "Similarity")
@@ -122,5 +122,5 @@ def test_a_text_of_ones_own_and_bad_data(app: Page, tmp_path: Path) -> None:
     good = tmp_path / "code.py"
     good.write_text("\n\n".join(f"def f{n}(x):\n    return x + {n}" for n in range(400)))
     measure_on(app, good)
-    expect(app.get_by_text("data: code.py")).to_be_visible(timeout=FIRST_JOB)
+    expect(app.get_by_text("measured on code.py")).to_be_visible(timeout=FIRST_JOB)
     expect(app.get_by_text(re.compile("Validation perplexity")).first).to_be_visible()

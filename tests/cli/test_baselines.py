@@ -70,7 +70,7 @@ def test_a_table_is_printed_and_what_is_there_is_not_made_again(
     assert "2 runs in the run history: " in first.stderr
     again = ffmerge(*asked)
     assert again.stdout == first.stdout
-    assert "2 runs in the run history, 2 of them there already" in again.stderr
+    assert "2 runs in the run history, of which 2 existed already" in again.stderr
     assert len(store.list()) == 2
 
 
@@ -95,7 +95,7 @@ def test_a_number_of_parameters_is_a_budget_and_what_cannot_meet_it_is_said(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--parameters", 900_000), "900,000 parameters cannot be met by vanilla, copy"),
+        (("--parameters", 900_000), "900,000 parameters cannot be reached by vanilla, copy"),
         (("--parameters", 5), "the model has 602,058. Ask for a number between that and"),
         (("--parameters", 400_000, "--kind", "permute"), "kind is 'permute'; it must be one of"),
     ],
@@ -112,15 +112,12 @@ def test_what_cannot_be_met_is_a_sentence_and_no_run(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((DEMO,), "Give either --recipe FILE or --parameters N"),
+        ((DEMO,), "One budget is needed. Give either --recipe FILE or --parameters N"),
         (("--parameters", 400_000), "Give SOURCE"),
-        (
-            (DEMO, "--recipe", "FILE", "--parameters", 400_000),
-            "Give either --recipe FILE or --parameters N",
-        ),
+        ((DEMO, "--recipe", "FILE", "--parameters", 400_000), "one of them"),
         (("demo:gpt2-code", "--recipe", "FILE"), "is of demo:vit-digits, not of demo:gpt2-code"),
         (("--recipe", "FILE", "--data", "digits"), "leave --data, --fidelity out"),
-        ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has none"),
+        ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has no recovery"),
         ((DEMO, "--parameters", 0), "--parameters"),
         ((DEMO, "--recipe", "FILE", "--kind", "best"), "--kind"),
     ],
@@ -153,7 +150,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert done.exit_code == 130
     assert "1 of 2 baselines are done and kept" in done.stderr
     assert [each.status for each in store.list()] == ["cancelled", "done"]
-    assert "1 of them there already" in ffmerge(*verb).stderr
+    assert "of which 1 existed already" in ffmerge(*verb).stderr
 
 
 def test_one_that_fails_is_named_and_the_others_are_shown(

@@ -61,7 +61,7 @@ def test_a_file_without_a_recipe_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
         read_recipe(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\x00\xfe")
-    with pytest.raises(PlanError, match=r"binary: This is no recipe, for it is not JSON"):
+    with pytest.raises(PlanError, match=r"binary: This is not a recipe, because it is not JSON"):
         read_recipe(tmp_path / "binary")
 
 

@@ -62,7 +62,7 @@ def test_what_is_said_ends_with_how_it_ended_and_whom_it_is_compared_with(
     done = ffmerge("recover", file, *ASKED, "--learning-rate", 10)
     *_, ended, change, original = done.stdout.splitlines()
     assert ended.startswith("Stopped after ")
-    assert ended.endswith("Nothing was gained: the weights are those of the start.")
+    assert ended.endswith("Nothing was gained, so the weights of the start were kept.")
     before, after = change.removesuffix(".").split("; after it: ")
     assert after.split(", ")[0] in before
     assert original.startswith("The original was not fine-tuned")
@@ -116,7 +116,7 @@ def test_one_ctrl_c_keeps_the_best_so_far(
     pressing(monkeypatch, 2)
     done = ffmerge("recover", file, *ASKED)
     assert done.exit_code == 0, done.stderr
-    assert "press Ctrl-C again" in done.stderr
+    assert "Press Ctrl-C again" in done.stderr
     assert "Cancelled after 2 of 4 steps." in done.stdout
     assert [run.status for run in store.list()] == ["done"]
     assert left(home) == []
@@ -151,7 +151,7 @@ def test_two_end_it_and_the_next_call_goes_on(
     assert [run.status for run in store.list()] == ["cancelled"]
     assert len(left(home)) == 1
     again = ffmerge("recover", file, *ASKED, "--json")
-    assert "Going on from step 2 of 4." in again.stderr
+    assert "Continuing from step 2 of 4." in again.stderr
     curve = Curve.from_dict(json.loads(again.stdout)["result"]["recovery"])
     assert curve.steps == 4
     assert [run.status for run in store.list()] == ["done", "cancelled"]
@@ -186,7 +186,7 @@ def test_a_killed_one_goes_on_to_the_result_of_one_that_was_not(
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     again = ffmerge(*arguments)
-    assert "Going on from step 3 of 4." in again.stderr
+    assert "Continuing from step 3 of 4." in again.stderr
     whole = ffmerge(*arguments)
     assert "Going on" not in whole.stderr
     one, two = (json.loads(done.stdout)["result"] for done in (again, whole))

@@ -43,7 +43,7 @@ def test_a_real_ctrl_c_keeps_the_best_so_far(home: Path, store: RunStore, tmp_pa
         working.send_signal(signal.SIGINT)
         out, said = working.communicate(timeout=300)
     assert working.returncode == 0, said
-    assert "press Ctrl-C again" in said
+    assert "Press Ctrl-C again" in said
     assert "The test split was not scored" in said
     assert "of 2000 steps." in out
     (run,) = store.list()
@@ -64,7 +64,7 @@ def test_two_end_it_and_the_same_command_goes_on(
     assert [run.status for run in store.list()] == ["cancelled"]
     assert len(left(home)) == 1
     again = ffmerge("run", file, "--json")
-    assert "Going on from step 2 of 4." in again.stderr
+    assert "Continuing from step 2 of 4." in again.stderr
     assert Curve.from_dict(json.loads(again.stdout)["result"]["recovery"]).steps == 4
     assert [run.status for run in store.list()] == ["done", "cancelled"]
     assert left(home) == []
@@ -76,7 +76,8 @@ def test_the_original_tuned_alike_says_that_nothing_was_merged(
     control = Recipe(RECIPE.source, NOTHING_MERGED, recovery=Recovery(2, batch_size=8))
     done = ffmerge("run", written(tmp_path, control))
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "Nothing was merged: this is what tuning alone gains."
+    said = "Nothing was merged, so this shows what fine-tuning gains alone."
+    assert done.stdout.splitlines()[-1] == said
     parameters = next(line for line in done.stdout.splitlines() if line.startswith("Parameters"))
     assert parameters.split() == ["Parameters", "602,058", "602,058", "none"]
     (run,) = store.list()
@@ -96,7 +97,7 @@ def test_what_each_step_cost_is_printed_and_in_the_json(
         "Recovery", f"{run.seconds['recover']:.1f}",
         f"{run.result['memory']['recover'] / 1e6:,.0f}", "MB",
     ]  # fmt: skip
-    assert "libraries and all that was loaded" in done.stdout
+    assert "libraries and everything that was loaded" in done.stdout
     assert "after an interruption" in done.stdout
     speed = next(line for line in table if line.startswith("Images a second"))
     timed = run.result["latency"]

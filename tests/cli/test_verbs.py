@@ -265,7 +265,7 @@ def test_a_recipe_of_other_weights_or_data_is_refused_and_kept_as_failed(
 ) -> None:
     weights = ffmerge("run", recipe_file(revision="0" * 64))
     assert weights.exit_code == 1
-    assert "holds other weights now" in weights.stderr
+    assert "weights of demo:vit-digits have changed" in weights.stderr
     data = ffmerge("run", recipe_file(data_revision="0" * 64, python="3.0.0"))
     assert data.exit_code == 1
     assert "It was written under Python 3.0.0" in data.stderr

@@ -133,7 +133,7 @@ def test_a_kind_that_cannot_go_so_low_is_left_out_and_named(model: fm.LoadedMode
     said = unmet(model, budget)
     assert set(said) == set(rivals(budget)) - {"layer drop"}
     assert said["FF drop"] == (
-        f"FF drop is left out: it leaves {budget + 1:,} parameters at the least, and {budget:,} "
+        f"FF drop is left out: it leaves at least {budget + 1:,} parameters, and {budget:,} "
         "were asked for."
     )
     assert unmet(model, PLAN) == {}
@@ -169,7 +169,7 @@ def test_gated_sublayers_are_factored_but_not_narrowed() -> None:
     assert unmet(model, budget) == {
         "narrow": "Narrow is left out: it needs FF sublayers without a gate or an inner norm."
     }
-    with pytest.raises(PlanError, match=r"cannot be met by narrow.*number by another kind"):
+    with pytest.raises(PlanError, match=r"cannot be reached by narrow.*Ask for another kind"):
         fm.baselines(model, budget, ["narrow"])
 
 
@@ -212,7 +212,7 @@ def test_a_budget_that_cannot_be_met_says_what_can(
 def test_what_has_no_baselines_is_refused(model: fm.LoadedModel) -> None:
     with pytest.raises(PlanError, match="already merged or reduced"):
         fm.baselines(fm.apply(model, DropFF(("encoder.0",))), 20_000)
-    with pytest.raises(PlanError, match="cannot be met"):
+    with pytest.raises(PlanError, match="cannot be reached"):
         fm.baselines(model, NOTHING_MERGED)
     with pytest.raises(PlanError, match=r"encoder\.9 is not an FF sublayer"):
         fm.baselines(model, MergePlan((("encoder.0", "encoder.9"),)))

@@ -57,8 +57,8 @@ def test_a_forgotten_bracket_is_told_with_what_was_meant() -> None:
     with pytest.raises(fm.PlanError) as refused:
         fm.MergePlan(groups=("encoder.1", "encoder.2"))  # type: ignore[arg-type]
     assert str(refused.value) == (
-        "groups names encoder.1, encoder.2 and no group of them. A group stands in brackets of "
-        'its own: groups=(("encoder.1", "encoder.2"),).'
+        "groups holds the names encoder.1, encoder.2, where groups of names were expected. "
+        'Put each group in brackets of its own: groups=(("encoder.1", "encoder.2"),).'
     )
     with pytest.raises(fm.PlanError, match="a list of groups of names was expected"):
         fm.MergePlan(groups="encoder.1")  # type: ignore[arg-type]

@@ -255,7 +255,7 @@ def test_what_cannot_be_done_is_a_sentence(small: fm.LoadedModel) -> None:
     with pytest.raises(DataError, match="opened without data"):
         fm.recover(replace(small, task=None))
     untaught = replace(small, task=tiny.NoiseTask(small.model))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="noise says nothing of how to train"):
+    with pytest.raises(DataError, match="task of noise does not say how to train"):
         fm.recover(untaught)
 
 

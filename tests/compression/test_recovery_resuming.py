@@ -185,7 +185,7 @@ def test_a_disk_without_room_leaves_the_last_checkpoint(
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     try:
-        with pytest.raises(StorageError, match="the last one there is intact"):
+        with pytest.raises(StorageError, match="The last checkpoint there is intact"):
             fm.recover(merged, **OPTIONS, folder=tmp_path)  # type: ignore[arg-type]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

@@ -76,7 +76,7 @@ def test_what_cannot_be_met_is_said_with_what_can(
 
 
 def test_a_stack_of_one_has_no_window() -> None:
-    with pytest.raises(PlanError, match="a single FF sublayer; merging takes two or more"):
+    with pytest.raises(PlanError, match="only one FF sublayer, and a merge needs two or more"):
         windows(fm.load(timm_vit(depth=1)).sublayers, 1)
 
 

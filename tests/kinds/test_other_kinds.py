@@ -76,7 +76,7 @@ def test_pages_offer_a_layout_and_a_quantization(
     assert run.recipe["quantize"] == "int8-too"
     assert "**Spare** is written as compact is." in sentences(tab)
     press(tab, "Save spare")
-    assert "Saving spare: done" in sentences(tab)
+    assert "Saving the spare layout: done" in sentences(tab)
 
 
 def test_a_quantization_is_an_option(

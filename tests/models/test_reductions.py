@@ -156,7 +156,7 @@ def test_attention_scaled_by_its_layers_number_is_refused() -> None:
         eos_token_id=2, scale_attn_by_inverse_layer_idx=True,
     )  # fmt: skip
     model = fm.load(GPT2LMHeadModel(config).eval())
-    with pytest.raises(PlanError, match="scaled by the number of its layer"):
+    with pytest.raises(PlanError, match="scales attention by the number of the layer"):
         fm.apply(model, DropLayers(("decoder.0",)))
 
 

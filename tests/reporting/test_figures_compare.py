@@ -180,7 +180,8 @@ def test_recovered_runs_are_filled_rounded_ones_dotted_and_the_legend_says_so():
     }  # fmt: skip
     legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert legend == [
-        "Pareto front", "original", "permute", "filled: recovered", "open: untuned", "dot: int8",
+        "Pareto front", "original", "permute",
+        "filled: recovered", "open: not recovered", "dot: int8",
     ]  # fmt: skip
     (text,) = (each.hovertext for each in figure.data if each.marker.symbol == "circle-dot")
     assert "<br>recovered: 200 steps<br>weights in int8<br>5 parameters" in text[0]

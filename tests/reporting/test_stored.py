@@ -27,9 +27,9 @@ TUNED = Recovery(200)
         (MERGE, TUNED, "int8", "copy", "Merged", False),
         (DROP, None, None, "FF drop", "Reduced", False),
         (DROP, TUNED, None, "FF drop", "Reduced", False),
-        (NOTHING_MERGED, TUNED, "int8", "original", "Tuned", False),
+        (NOTHING_MERGED, TUNED, "int8", "original", "Fine-tuned", False),
         (NOTHING_MERGED, None, "llm.int8", "original", "Quantised", False),
-        (NOTHING_MERGED, None, None, "original", "Same", True),
+        (NOTHING_MERGED, None, None, "original", "Unchanged", True),
     ],
 )
 def test_a_recipe_is_asked_what_it_made_and_how(

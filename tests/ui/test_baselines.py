@@ -52,7 +52,7 @@ def test_a_run_s_baselines_share_its_groups_and_land_on_chart_and_table() -> Non
     assert kinds(tab).value == [
         "permute", "copy", "random", "layer drop", "FF drop", "SVD", "narrow",
     ]  # fmt: skip
-    assert "Untuned. 500 calibration tokens, seed 0, as in vanilla." in sentences(tab)
+    assert "Not fine-tuned, with 500 calibration tokens, seed 0, as in vanilla." in sentences(tab)
     press(choose(tab, "copy", "SVD"), "Run baselines")
     first, copied, factored = recipes()
     assert copied == Recipe(**{**vars(first), "plan": MergePlan(PLAN.groups, "copy")})
@@ -76,8 +76,8 @@ def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     ran()
     run_id = ran(recovery=recovery, quantize="int8")
     tab = open_app("compare")
-    assert "Tuned the same way: 2 steps, batches of 8" in sentences(tab)
-    assert ", then rounded to int8. " in sentences(tab)
+    assert "Fine-tuned in the same way: 2 steps, batches of 8" in sentences(tab)
+    assert ", then made int8;" in sentences(tab)
     press(choose(tab, "control"), "Run baselines")
     control = recipes()[-1]
     assert (control.plan.n_removed, control.recovery, control.quantize) == (0, recovery, "int8")
@@ -99,13 +99,13 @@ def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     assert len(tab.selectbox[0].options) == 3
     assert run_store().get(run_id).name in tab.selectbox[0].options[0]
     selected(tab, 2)
-    assert "Untuned. 500" in sentences(tab)
+    assert "Not fine-tuned, with 500" in sentences(tab)
     assert "control" not in kinds(tab).value
 
 
 def test_without_a_run_a_number_of_parameters_is_a_budget() -> None:
     tab = open_app("compare")
-    assert "No merge of this model was run yet" in sentences(tab)
+    assert "No merge of this model has been run yet" in sentences(tab)
     assert tab.selectbox[0].options == ["A number of parameters"]
     assert tab.number_input[0].value == 602_058 - 4 * 33_088
     assert kinds(tab).value[0] == "vanilla", "without groups there is nothing to permute"
@@ -121,12 +121,13 @@ def test_what_cannot_be_met_is_a_sentence() -> None:
     tab = open_app("compare")
     tab.number_input[0].set_value(100)
     press(choose(tab, "SVD", "narrow"), "Run baselines")
-    assert "100 parameters cannot be met by SVD or narrow: the model has 602,058." in sentences(tab)
+    said = "100 parameters cannot be reached by SVD or narrow: the model has 602,058."
+    assert said in sentences(tab)
     assert run_store().list(DEMO) == []
     least = fm.load(DEMO).n_parameters - sum(each.n_parameters for each in fm.load(DEMO).sublayers)
     tab.number_input[0].set_value(least + 10)
     press(choose(tab, "FF drop", "copy"), "Run baselines")
-    assert "Copy is left out: it leaves 238,090 parameters at the least" in sentences(tab)
+    assert "Copy is left out: it leaves at least 238,090 parameters" in sentences(tab)
     choose(tab)
     assert "Choose one kind or more." in sentences(tab)
     assert "Run baselines" not in [button.label for button in tab.button]
@@ -147,7 +148,7 @@ def test_cancel_keeps_those_that_are_finished(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(running, "run", pressing)
     press(tab, "Run baselines")
     assert [run.status for run in run_store().list(DEMO)] == ["cancelled", "done", "done"]
-    assert "Cancelled. The baselines that were finished are kept" in sentences(tab)
+    assert "Cancelled. The finished baselines are kept" in sentences(tab)
     press(tab, "Run baselines")
     assert "1 of these was run before and is shown as it was." in sentences(tab)
     assert run_store().list(DEMO)[0].status == "done"
@@ -171,4 +172,4 @@ def test_a_compressed_model_has_no_baselines(tmp_path: Path) -> None:
     tab = open_app("model")
     tab.text_input(key="folder").set_value(str(tmp_path / "merged"))
     press(tab, "Open folder")
-    assert "Baselines are of an original" in sentences(go(tab, "compare"))
+    assert "Baselines start from an original" in sentences(go(tab, "compare"))

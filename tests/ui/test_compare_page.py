@@ -30,7 +30,7 @@ from tests.ui.pages_support import (
 
 def test_without_runs_the_compare_page_leads_to_picking() -> None:
     tab = open_app("compare")
-    assert "No merge of this model was run yet" in sentences(tab)
+    assert "No merge of this model has been run yet" in sentences(tab)
 
 
 def test_runs_are_compared_filtered_renamed_deleted_and_opened() -> None:
@@ -88,8 +88,8 @@ def test_runs_of_other_weights_or_versions_are_counted_not_mixed_in() -> None:
     store.start({**run.recipe, "plan": {"kind": "drop"}}, DEMO, "other kind", {})
     tab = open_app("compare")
     assert len(tab.dataframe[0].value) == 1
-    assert "1 run with other weights" in sentences(tab)
-    assert "1 run with a plan that this version does not know" in sentences(tab)
+    assert "1 run of other weights" in sentences(tab)
+    assert "1 run whose plan is from another version" in sentences(tab)
 
 
 def test_runs_on_a_file_that_has_changed_since_are_counted_not_mixed_in(tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def test_runs_on_a_file_that_has_changed_since_are_counted_not_mixed_in(tmp_path
     path.write_text(path.read_text().replace("return", "yield"))
     assert len(go(tab, "compare").dataframe[0].value) == 1, "what is open is as it was opened"
     assert len(run(tab).dataframe[0].value) == 1
-    assert f"1 run with another content of {path} is not shown." in sentences(tab)
+    assert f"1 run measured on another version of {path} is not shown." in sentences(tab)
     assert go(tab, "recover").selectbox[0].options == ["On my file", "Original, nothing merged"]
     go(tab, "model")
     next(button for button in tab.button if button.key == "open-gpt2-code").click().run()
     go(tab, "compare")
-    assert "2 runs of demo:gpt2-code with other data" in sentences(tab)
+    assert "2 runs of demo:gpt2-code on other data" in sentences(tab)
 
 
 def test_an_interrupted_run_is_listed_as_such() -> None:

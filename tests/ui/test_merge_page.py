@@ -94,7 +94,7 @@ def test_after_a_restart_figures_stand_and_the_model_is_made_again() -> None:
         cache.clear()
     again = open_app("merge", id_of(tab))
     assert "no longer in memory" in sentences(again)
-    press(again, "Make it again")
+    press(again, "Rebuild it")
     assert "no longer in memory" not in sentences(again)
     assert len(run_store().list(DEMO)) == 1
 

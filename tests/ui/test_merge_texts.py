@@ -106,7 +106,7 @@ def test_a_translator_is_merged_tried_and_compared(home: Path) -> None:
     other = open_app("compare")
     workspace_store().find(id_of(other)).open(Opened(MARIAN))
     other.run()
-    assert "1 run of demo:marian-en-fr with other data" in sentences(other)
+    assert "1 run of demo:marian-en-fr on other data" in sentences(other)
 
 
 def test_fidelity_is_shown_as_agreement_and_divergence(home: Path) -> None:

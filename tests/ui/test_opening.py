@@ -92,14 +92,14 @@ def test_own_text_for_a_demo_and_back(tmp_path: Path) -> None:
     add_group(tab, "decoder.1", "decoder.2")
     own_data(go(tab, "model"), path)
     assert opened(tab) == Opened(GPT2, str(path))
-    assert "data: mine.py" in sentences(tab)
+    assert "measured on mine.py" in sentences(tab)
     assert "documents: train 32, validation 4, test 4" in sentences(tab)
     assert metrics(tab)["Validation perplexity"] != "27.22"
     go(tab, "similarity")
     assert "decoder 1–2" in sentences(tab), "other data is no other model"
     assert len(tab.get("plotly_chart")) == 1
     shelf.clear()
-    assert "data: mine.py" in sentences(open_app("model", id_of(tab)))
+    assert "measured on mine.py" in sentences(open_app("model", id_of(tab)))
     path.unlink()
     shelf.clear()
     gone = open_app("similarity", id_of(tab))
@@ -202,18 +202,15 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
         "vanilla", "last", 3_000, 4,
     )  # fmt: skip
     assert "The recipe is open: Vanilla decoder 2–3." in sentences(tab)
-    assert "Merge as the recipe says" in [link.proto.label for link in tab.get("page_link")]
-    assert "The recipe also has a recovery" not in sentences(tab)
+    assert "Merge with this recipe" in [link.proto.label for link in tab.get("page_link")]
+    assert "Its recovery" not in sentences(tab)
     go(tab, "merge")
     assert tab.radio(key="method").value == "vanilla"
 
 
 def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
     tab = open_recipe(open_app(), recipe(recovery={"steps": 30}))
-    assert (
-        "The recipe also has a recovery: 30 steps, batches of 32, learning rate 0.0003"
-        in sentences(tab)
-    )
+    assert "Its recovery, 30 steps, batches of 32, learning rate 0.0003" in sentences(tab)
 
 
 @pytest.mark.parametrize(
@@ -221,14 +218,11 @@ def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
     [
         ("not JSON", "This is no recipe, for it is not JSON"),
         (recipe(tokens=2.5), "tokens is 2.5; a whole number was expected"),
-        (recipe(plan={"groups": []}), "The pages show merges of groups"),
-        (
-            recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}),
-            "The pages show merges of groups",
-        ),
+        (recipe(plan={"groups": []}), "does not merge groups"),
+        (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "does not merge groups"),
         (recipe(source="demo:nothing"), "There is no demo"),
         (recipe(plan={"groups": [["encoder.1", "encoder.2"]]}), "encoder.1 is not an FF sublayer"),
-        (recipe(revision="0" * 64), "demo:gpt2-code holds other weights now"),
+        (recipe(revision="0" * 64), "weights of demo:gpt2-code have changed since"),
         (recipe(data_revision="0" * 64), "says something else now (revision"),
     ],
 )

@@ -118,7 +118,7 @@ def test_every_field_of_a_recipe_survives_in_a_tab() -> None:
         tab, subject = used_tab(), replace(SUBJECT, opened=Opened.of(recipe))
         before = tab.state
         if not can_restore(recipe.plan):
-            with pytest.raises(PlanError, match=r"The pages show merges of groups.*ffmerge run"):
+            with pytest.raises(PlanError, match=r"does not merge groups.*ffmerge run"):
                 restore(tab, recipe, subject)
             assert tab.state == before
             return
@@ -210,4 +210,4 @@ def reseeded(tab: AppTest, seed: int) -> AppTest:
 def test_more_tokens_than_a_page_allows_are_told() -> None:
     tab = open_app()
     restore(workspace_store().find(id_of(tab)), Recipe(DEMO, PLAN, tokens=5_000_000), SUBJECT)
-    assert "5,000,000 calibration tokens were chosen before" in sentences(go(tab, "similarity"))
+    assert "You chose 5,000,000 calibration tokens before" in sentences(go(tab, "similarity"))

@@ -16,21 +16,21 @@ pytestmark = pytest.mark.timeout(900)
 def test_the_original_is_recovered_the_same_way_and_stands_beside_the_plan() -> None:
     tab = press(set_up(with_run()), "Recover")
     assert "The original was not fine-tuned" in sentences(tab)
-    press(tab, "Recover the original the same way")
+    press(tab, "Fine-tune the original in the same way")
     control, recovered, _ = run_store().list(DEMO)
     assert control.name == f"{ORIGINAL}, recovered"
     recipe = Recipe.from_dict(control.recipe)
     assert recipe.plan == NOTHING_MERGED
     assert recipe.recovery == Recipe.from_dict(recovered.recipe).recovery
-    assert "Nothing was merged: this is what tuning alone gains." in sentences(tab)
+    assert "Nothing was merged, so this shows what fine-tuning gains alone." in sentences(tab)
     table = tab.table[0].value
-    assert list(table.columns) == ["Original", "Tuned", "Change"]
+    assert list(table.columns) == ["Original", "Fine-tuned", "Change"]
     assert table.loc["Parameters", "Change"] == "none"
     tab.selectbox[0].set_value(tab.selectbox[0].options[0]).run()
     assert "was not fine-tuned" not in sentences(tab)
     curve = curve_of(control)
     best = next(point.value for point in curve.points if point.step == curve.best_step)
-    assert metrics(tab)["Original, tuned the same way"] == f"{100 * best:.1f}%"
+    assert metrics(tab)["Original, same fine-tuning"] == f"{100 * best:.1f}%"
     assert not any("the same way" in button.label for button in tab.button)
 
 
@@ -45,7 +45,7 @@ def test_the_original_can_be_chosen_among_the_plans() -> None:
     assert tab.selectbox[0].options.count(ORIGINAL) == 1
     assert tab.selectbox[0].value.plan == NOTHING_MERGED
     go(tab, "merge")
-    assert list(tab.table[0].value.columns) == ["Original", "Tuned", "Change"]
+    assert list(tab.table[0].value.columns) == ["Original", "Fine-tuned", "Change"]
     assert "Tuned, portable" in tab.table[-1].value.index
 
 
@@ -54,13 +54,13 @@ def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_op
     (weights,) = (each for each in tab.button_group if each.label == "Weights")
     assert weights.value == ""
     weights.set_value("int8").run()
-    assert "At the end the weights are rounded to int8." in sentences(tab)
+    assert "At the end they are rounded to int8." in sentences(tab)
     press(tab, "Recover")
     recovered = run_store().list(DEMO)[0]
     recipe = Recipe.from_dict(recovered.recipe)
     assert (recipe.quantize, recipe.recovery) == ("int8", Recovery(1, batch_size=8))
     assert recovered.name.endswith(", recovered, int8")
-    assert "the curve is before the rounding" in sentences(tab)
+    assert "The curve is from before the rounding" in sentences(tab)
     assert recovered.result is not None
     assert recovered.result["quantized"] > 0
     assert "Memory of the weights, part of them int8" in tab.table[0].value.index
@@ -73,7 +73,7 @@ def test_the_control_as_int8_does_not_claim_that_nothing_is_saved() -> None:
     control = Recipe(DEMO, NOTHING_MERGED, recovery=Recovery(1)).to_dict()
     assert what_it_saves(control).startswith("Nothing was merged, so nothing is saved")
     rounded = what_it_saves(control | {"quantize": "int8"})
-    assert rounded == "Nothing was merged, so all that is saved is saved by int8."
+    assert rounded == "Nothing was merged. All that is saved is saved by int8."
 
 
 def test_what_it_cost_is_told_step_by_step() -> None:

@@ -93,9 +93,9 @@ def test_after_the_server_stopped_one_message_says_what_happened_and_what_to_do(
     said = sentences(again)
     assert said.count("interrupted") == 1
     assert "because the server or the program that ran it stopped" in said
-    assert "What it learnt up to step 2 of 4 is kept. You can go on from there." in said
+    assert "What it had learnt by step 2 of 4 is kept, and it can continue from there." in said
     assert [warning.value for warning in again.warning] == []
-    assert {"Go on from step 2", "Give it up"} <= {button.label for button in again.button}
+    assert {"Continue from step 2", "Discard it"} <= {button.label for button in again.button}
 
 
 def test_one_that_stopped_before_its_first_check_is_told_as_any_job_is() -> None:

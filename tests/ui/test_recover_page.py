@@ -76,7 +76,7 @@ def folders(home: Path) -> list[Path]:
 
 def test_without_runs_the_page_leads_to_merging() -> None:
     tab = open_app("recover")
-    assert "nothing to recover yet" in sentences(tab)
+    assert "No merge of this model has been run yet" in sentences(tab)
     assert tab.get("page_link")[0].proto.label == "Merge"
 
 
@@ -214,8 +214,8 @@ def test_a_killed_recovery_is_offered_again_and_goes_on_to_the_same_curve(home: 
     again = go(open_app("recover", id_of(tab)), "recover")
     killed, *before = run_store().list(DEMO)
     assert (killed.status, len(before)) == ("interrupted", 2), "the history is intact"
-    assert "What it learnt up to step 2 of 4 is kept" in sentences(again)
-    press(again, "Go on from step 2")
+    assert "What it had learnt by step 2 of 4 is kept" in sentences(again)
+    press(again, "Continue from step 2")
     resumed = run_store().list(DEMO)[0]
     assert resumed.status == "done"
     assert curve_of(resumed) == curve_of(whole)
@@ -229,7 +229,7 @@ def test_a_killed_recovery_can_be_given_up(home: Path) -> None:
     kill_one(home, {**merged.recipe, "recovery": Recovery(STEPS, batch_size=8).to_dict()})
     history.clear()
     tab.run()
-    press(tab, "Give it up")
+    press(tab, "Discard it")
     assert folders(home) == []
     assert [run.status for run in run_store().list(DEMO)] == ["interrupted", "done"]
     assert not any(button.label.startswith("Go on") for button in tab.button)

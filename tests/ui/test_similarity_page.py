@@ -65,7 +65,7 @@ def test_every_comparison_is_drawn(of: str) -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["encoder.1"], "at least one more layer"),
+        (["encoder.1"], "Pick at least one more"),
         (["encoder.4", "encoder.5"], "encoder.4 is already in group 1"),
     ],
 )
@@ -81,7 +81,7 @@ def test_fewer_tokens_than_asked_for_are_said() -> None:
     tab = open_app("similarity")
     tab.number_input(key="tokens").set_value(20_000).run()
     settle(tab)
-    assert "20,000 tokens were asked for; the training split has 15,266" in sentences(tab)
+    assert "20,000 tokens were asked for. The training split has only 15,266" in sentences(tab)
 
 
 def test_a_box_takes_every_layer_it_touches() -> None:

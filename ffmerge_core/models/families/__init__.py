@@ -94,8 +94,8 @@ def family_of(model: nn.Module) -> Family:
             return family
     known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES.values())
     raise UnsupportedModelError(
-        f"The model is a {'.'.join(key)}; where its FF sublayers live is not known here. "
-        f"Known families: {known}. Declare yours with fm.register_family."
+        f"The model is a {'.'.join(key)}, and where its FF sublayers are is not known here. Known "
+        f"families: {known}. Declare yours with fm.register_family."
     )
 
 

@@ -140,7 +140,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "transformers GPT-2",
         "GPT-2",
-        "Decoders that write text, their weights stored in × out.",
+        "Decoders that write text; their weights are stored as in × out.",
         "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
         kind="language-modeling",
         classes=(("transformers", "GPT2LMHeadModel"),),
@@ -154,7 +154,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "transformers OPT",
         "OPT",
-        "Decoders that write text, their FF inputs flattened.",
+        "Decoders that write text; their FF sublayers take flattened inputs.",
         "Zhang et al. 2022, arXiv:2205.01068",
         kind="language-modeling",
         classes=(("transformers", "OPTForCausalLM"),),
@@ -172,7 +172,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "transformers Marian",
         "Marian",
-        "Encoders and decoders that translate, two stacks.",
+        "Models that translate, with two stacks: an encoder and a decoder.",
         "Junczys-Dowmunt et al. 2018, arXiv:1804.00344",
         kind="translation",
         classes=(("transformers", "MarianMTModel"),),

@@ -180,7 +180,7 @@ def _draw_key(figure: go.Figure, points: Sequence[RunPoint]) -> None:
     """What the fillings mean, in the legend alone, once there are two of them."""
     key: dict[str, str] = {}
     if any(point.recovered for point in points):
-        key |= {"filled: recovered": "circle", "open: untuned": "circle-open"}
+        key |= {"filled: recovered": "circle", "open: not recovered": "circle-open"}
     if any(point.quantized for point in points):
         key |= {"dot: int8": "circle-open-dot"}
     for name, symbol in key.items():

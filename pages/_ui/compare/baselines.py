@@ -19,9 +19,9 @@ from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
 A_NUMBER = "A number of parameters"
-CONTROL_LABEL = "Original, tuned the same way"
+CONTROL_LABEL = "Original, same fine-tuning"
 CONTROL_HELP = (
-    f"**{CONTROL_LABEL}** shows what tuning, and rounding if there is any, do without a merge."
+    f"**{CONTROL_LABEL}** shows what fine-tuning does alone, or with rounding if the run has one."
 )
 
 
@@ -33,14 +33,14 @@ def baselines(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) ->
     st.subheader("Baselines")
     if subject.merged:
         st.info(
-            "This model was compressed before it was saved. Baselines are of an original: open "
-            "that on the Model page."
+            "This model was compressed before it was saved. Baselines start from an original "
+            "model. Open the original on the Model page."
         )
         return
     st.caption(
-        "Baselines are other ways to make the model as small. Each becomes a run on the same "
-        "chart. If a baseline takes a window of layers, it is the one of the lowest validation "
-        "loss before any tuning."
+        "A baseline is another way to leave about the same number of parameters. Each one becomes "
+        "a run on the same chart. Its window, the run of adjacent layers that it changes, is "
+        "chosen by the validation loss, before any fine-tuning."
     )
     job = latest()
     asked = _choose(subject, runs, selected)
@@ -95,15 +95,15 @@ def _run(runs: Sequence[Run], selected: Sequence[Run]) -> Run | None:
         labels[run.id] = numbered(f"{run.name} · {left} parameters", labels.values())
     ids = [*by_id, A_NUMBER]
     chosen = st.selectbox(
-        "Same number of parameters as",
+        "Match the parameters of",
         ids,
         index=ids.index(default),
         format_func=labels.__getitem__,
         # Another row selected or run opened is another choice; a baseline that lands is none.
         key=f"baselines_of_{pointed_at[0] if pointed_at else None}",
         persist_state="session",
-        help="The other merge methods get the same groups. All baselines get the same recovery "
-        "and the same rounding of weights.",
+        help="Baselines of a merge use the same groups, the same recovery and the same int8 "
+        "weights.",
     )
     return by_id.get(chosen)
 
@@ -133,8 +133,8 @@ def _number(subject: Subject) -> int:
             key=f"baselines_number_{subject.source}_{subject.n_parameters}",
             persist_state="session",
             width=220,
-            help=f"The original has {count(subject.n_parameters)} parameters. Each kind comes as "
-            "near as its layers, ranks or neurons allow.",
+            help=f"The original has {count(subject.n_parameters)} parameters. Each kind of "
+            "baseline comes as near to your number as its layers, ranks or neurons allow.",
         )
     )
 
@@ -143,8 +143,12 @@ def _same_for_all(like: Recipe, run: Run | None) -> str:
     """What the baselines have in common."""
     said = f"{count(like.tokens)} calibration tokens, seed {like.seed}"
     if run is None:
-        return f"Untuned, {said}."
+        return f"Not fine-tuned, with {said}."
     recovery = like.recovery
-    tuned = f"Tuned the same way: {recovery_in_words(recovery)}" if recovery else "Untuned"
+    tuned = (
+        f"Fine-tuned in the same way: {recovery_in_words(recovery)}"
+        if recovery
+        else "Not fine-tuned"
+    )
     int8 = f", then rounded to {like.quantize}" if like.quantize else ""
-    return f"{tuned}{int8}. {said}, as in {run.name}."
+    return f"{tuned}{int8}, with {said}, as in {run.name}."

@@ -66,8 +66,8 @@ def latest() -> Job | None:
     stopped = JOB in workspace.jobs and job_registry().latest(workspace.id, JOB) is None
     if stopped:
         st.warning(
-            "The baselines were interrupted, because the server stopped. Those that were "
-            "finished are kept. Run them again to do the rest."
+            "The baselines were interrupted because the server stopped. The finished ones are "
+            "kept. Run the baselines again to do the rest."
         )
     return latest_job(JOB, said=stopped)
 
@@ -92,14 +92,12 @@ def progress(subject: Subject, job: Job | None) -> None:
         return
     if job.status == "cancelled":
         st.info(
-            "Cancelled. The baselines that were finished are kept. Run them again to do the rest."
+            "Cancelled. The finished baselines are kept. Run the baselines again to do the rest."
         )
         return
     job_panel(job)
     if job.active:
-        st.caption(
-            "Each appears when it is finished. If you cancel, those that are finished are kept."
-        )
+        st.caption("Each baseline is shown when it is finished. Cancel keeps the finished ones.")
         _land(job.id, subject.source, _states(subject.source))
     elif isinstance(job.result, Done):
         _say(job.result)

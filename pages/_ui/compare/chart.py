@@ -40,16 +40,18 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
         key="compare_split",
         persist_state="session",
         disabled="test" not in scored,
-        help="The test split has figures for runs whose final score was asked for.",
+        help="Choices are made on the validation split. The test split has figures only for runs "
+        "whose final score was asked for.",
     )
     split = split if split in scored else "validation"
     points = _original(subject, runs, score, split) + _merged(runs, score, split)
     figure = compare_chart(points, metric(score))
     st.plotly_chart(figure, key="compare", config={"displaylogo": False})
     st.caption(
-        "Bars: 95% bootstrap intervals over examples. Runs with nearly the same number of "
-        "parameters are drawn a little apart. Point at a run, or look into the table, for the "
-        "exact number."
+        "Bars are 95% bootstrap intervals over examples. Runs with nearly the same number of "
+        "parameters are drawn a little apart. The exact number shows when you point at a run, and "
+        "in the table. The Pareto front joins the models that no other model beats with as few "
+        "parameters."
     )
     download_row(
         Download("Figure (HTML)", "compare.html", lambda: to_html(figure), "text/html"),

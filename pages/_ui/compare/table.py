@@ -22,8 +22,8 @@ STATUS_HELP = (
 )
 
 AFTER = {
-    "Recovered": "Fine-tuned after the plan, for this many steps at most.",
-    "Weights": "The number format of FF and attention weights.",
+    "Recovered": "Fine-tuned after the plan was carried out, for at most this many steps.",
+    "Weights": "How the FF and attention weights are kept.",
 }
 NOT_RECOVERED, WHOLE = "no", "float32"
 
@@ -65,7 +65,7 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
     bare += [tested] if frame[tested].isna().all() else []
     frame = frame.drop(columns=bare)
     number = st.column_config.NumberColumn
-    unit = "In percentage points, paired" if own.percent else "Paired"
+    unit = " In percentage points." if own.percent else ""
     columns: dict[str, Any] = {
         metric(name).label: number(format=_format(metric(name)), help="On the validation split.")
         for name in scores
@@ -80,15 +80,18 @@ def table(subject: Subject, runs: Sequence[Run]) -> list[Run]:
         | {
             "Status": st.column_config.TextColumn(help=STATUS_HELP),
             "Parameters": number(format="localized"),
-            "Saved": number(format="%.1f%%", help="Share of the original's parameters."),
+            "Saved": number(
+                format="%.1f%%", help="Share of the original's parameters that is saved."
+            ),
             "Change": number(
                 format=f"%+.{own.digits}f",
-                help=f"Of the {own.name}, on the validation split. {unit}, merged minus original.",
+                help=f"Change of the {own.name} on the validation split: merged minus original, "
+                f"paired example by example.{unit}",
             ),
             **{name: st.column_config.TextColumn(help=said) for name, said in AFTER.items()},
-            tested: number(format=_format(own), help="For runs that got a final score."),
+            tested: number(format=_format(own), help="Filled in by a final score."),
             "Seconds": number(format="%.1f"),
-            "Peak memory": number(format="%.0f MB", help="Of the whole process."),
+            "Peak memory": number(format="%.0f MB", help="Peak memory of the whole process."),
             "When": st.column_config.DatetimeColumn(format="distance"),
         },
     )

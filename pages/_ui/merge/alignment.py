@@ -27,7 +27,9 @@ def alignment(run: Run, result: fm.RunResult | None) -> None:
     if result is None or result.feats is None:
         return
     labels = {f"{pair['sublayer']} → {pair['anchor']}": pair for pair in pairs}
-    chosen = labels[st.selectbox("Neurons of", list(labels), key="pair") or next(iter(labels))]
+    chosen = labels[
+        st.selectbox("Matched pair of FF sublayers", list(labels), key="pair") or next(iter(labels))
+    ]
     names = chosen["anchor"], chosen["sublayer"]
     models, feats = shelf(), result.feats
     figure = models.pictures.get((run.id, *names))

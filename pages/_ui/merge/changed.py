@@ -89,8 +89,8 @@ def changed_images(result: fm.RunResult, task: Any) -> None:
         return
     shown = changed[:SHOWN_IMAGES]
     st.write(
-        f"{len(changed)} of {n} predictions changed{_first(shown, changed)}. "
-        f"Below each: true class: original → {_made(result)}."
+        f"{len(changed)} of {n} predictions changed{_first(shown, changed)}. Each caption reads "
+        f"“true class: original → {_made(result)}”."
     )
     images = task.splits["validation"]
 
@@ -107,8 +107,8 @@ def moved_images(result: fm.RunResult, task: Any) -> None:
     cosines = 1 - losses(result.after)
     shown = np.argsort(cosines, kind="stable")[:SHOWN_IMAGES].tolist()
     st.write(
-        f"These are the {len(shown)} of {count(result.after.n)} validation images whose "
-        "embedding moved most. Below each: the cosine between the original's and the "
+        f"These {len(shown)} of {count(result.after.n)} validation images have the embeddings that "
+        "moved most. Each caption is the cosine between the original's embedding and the "
         f"{_made(result)} model's."
     )
     images = task.splits["validation"].images
@@ -133,9 +133,9 @@ def worse_texts(result: fm.RunResult, task: Any) -> None:
     fidelity = compares(result)
     if fidelity:
         st.write(
-            f"These are the {len(shown)} of {n} validation {task.examples} on which the "
-            f"{_made(result)} model is farthest from the original. The "
-            f"{metric(result.after.metric).loss} is in nats per token."
+            f"On these {len(shown)} of {n} validation {task.examples} the {_made(result)} model is "
+            f"farthest from the original. The figures are the {metric(result.after.metric).loss}, "
+            "in nats per token."
         )
     else:
         st.write(
@@ -169,9 +169,10 @@ def changed_sentences(result: fm.RunResult, task: Any) -> None:
         return
     shown = changed[:SHOWN_SENTENCES]
     st.write(
-        f"{len(changed)} of {n} translations changed{_first(shown, changed)}. The one whose "
-        "reference lost most probability comes first. Words that only the original says are "
-        f"struck through. Words that only the {_made(result)} model says are underlined."
+        f"{len(changed)} of {n} translations changed{_first(shown, changed)}. They are sorted by "
+        "how much probability the reference lost, the most first. Words that only the original "
+        f"says are struck through, and words that only the {_made(result)} model says are "
+        "underlined."
     )
     for index in shown:
         with st.container(border=True):

@@ -61,8 +61,8 @@ def export(run: Run, result: fm.RunResult | None) -> None:
             if (found := saved[layout]) is not None:
                 _fetch(found, f"{folder.name}-{layout}.zip")
     st.markdown(
-        "The **recipe** says everything that made this model. On the command line, `ffmerge run "
-        "recipe.json` gives the same numbers again. Here, the Model page opens it."
+        "The **recipe** records everything that made this model. On the command line, `ffmerge run "
+        "recipe.json` carries it out and gets the same numbers. Here, the Model page opens it."
     )
     download_row(
         Download(
@@ -127,8 +127,8 @@ def _sizes(run: Run, saved: dict[str, Made | None]) -> None:
     st.table(table)
     if source is not None and source.weights < 0.75 * original["weight_bytes"]:
         st.caption(
-            "The original's file keeps its weights in 16 bits. Files saved here keep the 32 "
-            "bits that they have in memory."
+            "The original's file keeps its weights in 16 bits. A model saved here keeps the 32 "
+            "bits that its weights have in memory."
         )
 
 
@@ -147,9 +147,9 @@ def _save(run: Run, result: fm.RunResult | None, folder: Path, layout: str, *, a
         icon=":material/save:",
         disabled=result is None or (job is not None and job.active),
         on_click=start_job,
-        args=(kind, f"Saving {layout}"),
+        args=(kind, f"Saving the {layout} layout"),
         kwargs={"work": partial(_written, result, folder, layout), "key": run.id},
-        help=None if result else "The merged model is not in memory. Make it again first.",
+        help=None if result else "The merged model is not in memory. Rebuild it first.",
     )
     if job is not None and job.key == run.id:
         job_panel(job)
@@ -169,13 +169,10 @@ def _written(result: fm.RunResult, folder: Path, layout: str, report: Report) ->
 
 
 def _fetch(made: Made, file_name: str) -> None:
-    st.caption(f"It is in this folder, {megabytes(made.total)} in all:")
+    st.caption(f"Saved in this folder, {megabytes(made.total)} in all:")
     st.code(str(made.folder), language=None, wrap_lines=True)
     if made.total > LARGEST_ZIP:
-        st.caption(
-            f"A zip is offered up to {megabytes(LARGEST_ZIP)}. This folder is larger: "
-            "copy it instead."
-        )
+        st.caption(f"Above {megabytes(LARGEST_ZIP)} no zip is offered. Copy the folder instead.")
         return
     download_row(
         Download("Zip", file_name, partial(_zipped, made.folder), "application/zip"),

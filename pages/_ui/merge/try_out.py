@@ -34,9 +34,14 @@ def try_out(run_id: str, result: fm.RunResult) -> None:
     """What suits the examples: a held-out image, a drawing, a prompt, a sentence."""
     tried = {"images": _images, "texts": continuation, "sentences": translation}
     if not answers(result):
-        st.caption("An encoder without a head gives no answer that could be tried.")
+        st.caption(
+            "This model is an encoder without a head. It gives no answers, so there is nothing to "
+            "try."
+        )
     elif (shown := shows(result)) is None:
-        st.caption(f"There is nothing to try: {content_of(result).examples} are not shown here.")
+        st.caption(
+            f"There is nothing to try, because {content_of(result).examples} cannot be shown here."
+        )
     else:
         tried[shown](run_id, result)
 
@@ -86,8 +91,8 @@ def _own_digit(result: fm.RunResult) -> None:
     with answer:
         if drawing is None:
             st.info(
-                "Draw one digit, large. It is scaled to 8×8 pixels as the training images were. "
-                "Without a mouse, pick a held-out image instead."
+                "Draw one large digit. It is scaled to 8×8 pixels, as the training images were. If "
+                "you cannot draw here, pick a held-out image instead."
             )
         else:
             _side_by_side(result, digit_from_drawing(drawing), None)

@@ -29,7 +29,7 @@ def continuation(run_id: str, result: fm.RunResult) -> None:
     most = min(MOST_NEW_TOKENS, task.context - 1)
     with st.form("continue", border=False):
         prompt = st.text_area(
-            "Text to go on from",
+            "Text to continue",
             _first_prompt(result, task),
             max_chars=LONGEST_PROMPT,
             height=120,
@@ -40,17 +40,17 @@ def continuation(run_id: str, result: fm.RunResult) -> None:
             n_tokens = st.number_input(
                 "New tokens", 1, most, min(NEW_TOKENS, most), width=160,
                 key="new_tokens", persist_state="session",
-                help=f"The models see {task.context} tokens, the new ones included. Of a longer "
-                     "text they only see the end.",
+                help=f"The models see at most {task.context} tokens, including the new ones. Of a "
+                "longer text they see only the end.",
             )  # fmt: skip
             asked = st.form_submit_button("Continue", icon=":material/play_arrow:")
     if asked:
         st.session_state["continued"] = run_id, prompt, int(n_tokens)
     wanted = st.session_state.get("continued")
     if wanted is None or wanted[0] != run_id:
-        st.caption("Each model takes its likeliest next token, again and again.")
+        st.caption("Each model adds its most likely next token, one after another.")
     elif not wanted[1].strip():
-        st.info("The text is empty. Type a few words for the models to go on from.")
+        st.info("The text is empty. Type a few words for the models to continue.")
     else:
         _side_by_side(wanted[1], *_continued(result, *wanted), made(result.recipe.to_dict()))
 
@@ -75,9 +75,9 @@ def _continued(_result: fm.RunResult, run_id: str, prompt: str, n_tokens: int) -
 
 def _side_by_side(prompt: str, original: str, other: str, name: str) -> None:
     if original == other:
-        st.success("Both models write the same.")
+        st.success("Both models continue the text in the same way.")
     else:
-        st.caption("The two differ from the bar on.")
+        st.caption("After the bar, the two texts differ.")
     columns = st.columns(2, gap="large")
     sides = zip(("Original", name), parting(original, other), columns, strict=True)
     for title, spans, column in sides:
@@ -128,15 +128,14 @@ def _own_sentence(run_id: str, result: fm.RunResult) -> None:
         sentence = st.text_input(
             "Sentence", example, max_chars=LONGEST_SENTENCE, key="own_sentence",
             persist_state="session",
-            help="A small model only translates sentences that are like those it was trained "
-                 "on.",
+            help="A small model does well only on sentences like those that it was trained on.",
         )  # fmt: skip
         asked = st.form_submit_button("Translate", icon=":material/play_arrow:")
     if asked:
         st.session_state["translated"] = run_id, sentence
     wanted = st.session_state.get("translated")
     if wanted is None or wanted[0] != run_id:
-        st.caption("Each model takes its likeliest next token, again and again.")
+        st.caption("Each model adds its most likely next token, one after another.")
     elif not wanted[1].strip():
         st.info("The sentence is empty. Type one in the language that the model translates from.")
     else:
@@ -156,4 +155,4 @@ def _shown(source: str, reference: str | None, original: str, other: str, name: 
     with st.container(border=True):
         translations(source, reference, original, other, name)
     if original == other:
-        st.caption("Both models give the same translation.")
+        st.caption("Both models translate it in the same way.")

@@ -20,15 +20,15 @@ from pages._ui.state.shared import current_workspace, shelf
 from pages._ui.state.subject import Opened, Subject
 from pages._ui.state.uploads import keep
 
-FIDELITY = "Compare with the original only (fidelity; needs no labels)"
+FIDELITY = "Fidelity: compare with the original only (needs no labels)"
 FIDELITY_HELP = (
-    "Measures how near a merged model stays to the original: how often both decide alike, and "
-    "how far their probabilities are apart. Labels are not used."
+    "Scores how often a merged model makes the same decision as the original, and how far its "
+    "probabilities move. Only the inputs of the data are used."
 )
 SAVED, OWN = "saved", "own"
 MEASURED_ON = {
     DIGITS: "The built-in digits (image models)",
-    SAVED: "The data that it was saved with",
+    SAVED: "The data it was saved with",
     OWN: "Your own data",
 }
 
@@ -57,9 +57,9 @@ def _demo(demo: Opened, opened: Opened) -> None:
                 key=f"open-{card.name}",
                 on_click=open_model,
                 args=(demo,),
-                help="What you picked is kept."
+                help="The groups that you picked are kept."
                 if is_open
-                else "The groups that you picked on the model that is open now are kept for it.",
+                else "The groups that you picked on the open model are kept with that model.",
             )
 
 
@@ -96,7 +96,7 @@ def _own_data(subject: Subject) -> None:
                 )
             if opened.data is not None:
                 st.button(
-                    "Back to the data that it was saved with",
+                    "Use the data it was saved with",
                     on_click=open_model,
                     args=(Opened(opened.source),),
                 )
@@ -110,16 +110,13 @@ def _own_data(subject: Subject) -> None:
 
 def _folder() -> None:
     st.write(
-        "Open a folder with safetensors weights that was saved here, by transformers' "
-        f"`save_pretrained` or by timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. "
-        "The groups that you picked on the model that is open now are kept for it."
+        "A folder with safetensors weights. It was saved here, by transformers' `save_pretrained` "
+        f"or by timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. The groups that you "
+        "picked on the open model are kept with that model."
     )
     folder = st.text_input("Folder on this computer", key="folder").strip()
     measured_on = st.radio(
-        "Data to measure on",
-        list(MEASURED_ON),
-        key="measured_on",
-        format_func=MEASURED_ON.__getitem__,
+        "Measured on", list(MEASURED_ON), key="measured_on", format_func=MEASURED_ON.__getitem__
     )
     formats = " ".join(kind.format for kind in TASKS.values())
     given = _data_inputs("folder", formats) if measured_on == OWN else None
@@ -133,9 +130,9 @@ def _folder() -> None:
 
 def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
     st.caption(
-        f"{help} It is divided into three splits: 80% for training, 10% for validation, 10% for "
-        "the test. What an example says decides where it goes. An upload is kept in the data "
-        "folder, so that recipes find it again."
+        f"{help} 80% of the examples become the training split, 10% the validation split and 10% "
+        "the test split. The content of an example decides its split. An upload is kept in the "
+        "data folder, so that recipes can find it again."
     )
     upload = st.file_uploader("Upload a file", key=f"{key}-upload")
     path = st.text_input("Or a path on this computer", key=f"{key}-path").strip()
@@ -145,7 +142,9 @@ def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
 def _given(upload: UploadedFile | None, path: str) -> str:
     """The path of the data that was given by an upload or as a path."""
     if upload is not None and path:
-        raise DataError("There is an upload and a path. Take one of them away.")
+        raise DataError(
+            "There is both an upload and a path, and only one of them can be used. Remove one."
+        )
     if upload is not None:
         return str(keep(upload.name, upload.getvalue()))
     if not path:
@@ -160,8 +159,9 @@ def _open(wanted: Opened) -> None:
 
 def _recipe() -> None:
     st.write(
-        "Open a recipe that the Merge page, the command line or a stored run wrote. This opens "
-        "its model and its data, and puts its groups and choices on the Merge page."
+        "A recipe is a file that says how a merged model was made. The Merge page, the command "
+        "line and stored runs write one. Opening it opens its model and data, and puts its groups "
+        "and choices on the Merge page."
     )
     upload = st.file_uploader("Upload a recipe (JSON)", type="json", key="recipe-upload")
     text = st.text_area("Or paste it", key="recipe-text", height=120).strip()
@@ -169,7 +169,10 @@ def _recipe() -> None:
         if upload is None and not text:
             raise DataError("Upload a recipe or paste one first.")
         if upload is not None and text:
-            raise DataError("There is an upload and a pasted recipe. Take one of them away.")
+            raise DataError(
+                "There is both an upload and a pasted recipe, and only one of them can be opened. "
+                "Remove one."
+            )
         _start(recipe_from_json(text if upload is None else upload.getvalue()))
         st.rerun()
 
@@ -209,8 +212,8 @@ def _restored(subject: Subject, opened: Opened, plan: MergePlan, recipe: Recipe)
         st.success(f"The recipe is open: {plan_in_words(plan)}.")
         if recipe.recovery is not None:
             st.info(
-                f"The recipe also has a recovery: {recovery_in_words(recipe.recovery)}. It comes "
-                "after the merge. Set it on the Recover page, or do both with `ffmerge run` on "
-                "the recipe."
+                "The recipe also has a recovery, a short fine-tune after the merge: "
+                f"{recovery_in_words(recipe.recovery)}. Set it on the Recover page. `ffmerge run` "
+                "on the recipe does both."
             )
-        next_step("pages/merge.py", "Merge as the recipe says")
+        next_step("pages/merge.py", "Merge with this recipe")

@@ -40,8 +40,8 @@ def latest_job(kind: str, *, said: bool = False) -> Job | None:
         workspace.job_ended(kind)
         if job is None and not said:
             st.warning(
-                f"The last {kind} job was interrupted, because the server stopped. "
-                "Nothing was changed; start it again."
+                f"The last {kind} job was interrupted because the server stopped. Nothing was "
+                "changed. Start it again."
             )
     return job
 
@@ -93,7 +93,7 @@ def _watch(job_id: str) -> None:
 def _status_line(job: Job) -> str:
     if job.status == "waiting":
         jobs = "1 job" if job.ahead == 1 else f"{job.ahead} jobs"
-        return f"{job.title}: waiting for {jobs} ahead."
+        return f"{job.title}: waiting for {jobs} to finish first."
     if job.stopping:
         return f"{job.title}: stopping after the current batch…"
     line = f"{job.message or job.title} · {duration(job.seconds)}"

@@ -32,11 +32,11 @@ def opened_subject(title: str) -> Subject:
         workspace.open(opened)
     if workspace.fit(subject.sublayers):
         st.info(
-            "The groups that were picked before name sublayers that this model does not "
-            "have. They were removed."
+            "The FF sublayers that you picked earlier are not all in this model. Your groups were "
+            "cleared."
         )
-    on = "" if opened.from_card else f" · data: {subject.data}"
-    against = " · compared with the original" if opened.fidelity else ""
+    on = "" if opened.from_card else f" · measured on {subject.data}"
+    against = ", compared with the original" if opened.fidelity else ""
     st.caption(
         f"**{subject.title}** · {subject.source} · {count(subject.n_parameters)} parameters · "
         f"{len(subject.sublayers)} FF sublayers{on}{against}"
@@ -84,5 +84,5 @@ def _open_again(opened: Opened) -> None:
                 "Back to the demo",
                 on_click=workspace.open,
                 args=(DEFAULT,),
-                help="The groups that were picked on this model are kept for it.",
+                help="The groups that you picked on this model are kept with it.",
             )

@@ -22,8 +22,8 @@ def before_and_after(run: Run) -> None:
     columns = ["", "Original", made(run.recipe), "Change"]
     st.table(pd.DataFrame(rows, columns=columns).set_index(""))
     st.caption(
-        "In brackets: 95% bootstrap intervals over examples. The change is paired: it compares "
-        f"both models example by example. {what_it_saves(run.recipe)}"
+        "Brackets hold 95% bootstrap intervals over examples. The change is paired: both models "
+        f"are compared example by example. {what_it_saves(run.recipe)}"
     )
     for split in result["difference"]:
         if notes := result["original"][split].get("notes"):
@@ -44,21 +44,20 @@ def what_it_cost(run: Run) -> None:
             speed = pd.DataFrame(timed, columns=["Speed", "Original", made(run.recipe)])
             st.table(speed.set_index("Speed"))
             st.caption(
-                "Measured on one batch of the validation split, both models in turns. On a busy "
-                "machine, only compare the two with each other."
+                "Both models were timed on one batch of the validation split, taking turns. On a "
+                "busy machine, compare these times only with each other."
             )
 
 
 def what_it_saves(recipe: Mapping[str, Any]) -> str:
-    if made(recipe) in ("Tuned", "Same"):
+    if made(recipe) in ("Fine-tuned", "Unchanged"):
         if quantize := recipe.get("quantize"):
-            return (
-                f"Nothing was merged, so all that is saved is saved by {weights_label(quantize)}."
-            )
+            return f"Nothing was merged. All that is saved is saved by {weights_label(quantize)}."
         return "Nothing was merged, so nothing is saved. This run is the control."
     if not ties_only(recipe):
-        return "Parameters, memory and speed are different things. Each has its own row."
+        return "Parameters, memory and speed are three different things, and each has its own row."
     return (
-        "Tying saves parameters and memory, not compute. The merged sublayer still runs at "
-        "every position, so a difference in speed is noise of the machine."
+        "The merged sublayers are tied: they share one set of weights. Tying saves parameters and "
+        "memory, but no compute, because the shared sublayer still runs at every position. A "
+        "difference in speed is noise of the machine."
     )

@@ -24,8 +24,9 @@ def savings(subject: Subject) -> None:
             delta=f"−{percent(removed / subject.n_parameters)}" if removed else "nothing saved yet",
             delta_color="off",
             delta_arrow="off",
-            help="Parameters that are left. Tying saves parameters, memory and disk. It saves no "
-            "compute: a merged FF sublayer still runs at every position.",
+            help="The number of parameters that are left. Merged FF sublayers are tied: they share "
+            "one set of weights. That saves parameters, memory and disk space. It saves no "
+            "compute, because the shared FF sublayer still runs at every position.",
             width="content",
         )
         st.metric("Weights in memory", megabytes(left * bytes_each), width="content")

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 # What the FF and attention weights are kept as if nothing is rounded.
 AS_THEY_ARE = "float32"
 _ROUNDED = (
-    "A model with rounded weights can be neither merged nor trained any more. It can only be "
-    "saved in the compact layout."
+    "Once its weights are rounded, a model can no longer be merged or trained, and it can be saved "
+    "in the compact layout only."
 )
 
 
@@ -45,8 +45,8 @@ def guarded() -> Iterator[None]:
     except Exception as error:
         log.exception("a page failed")
         st.error(
-            f"This part of the page stopped on an unexpected {type(error).__name__}. "
-            "The details are in the server's log; the rest of your work is kept."
+            f"This part of the page stopped on an unexpected {type(error).__name__}. The details "
+            "are in the server's log. The rest of your work is kept."
         )
 
 

@@ -85,8 +85,9 @@ def choose_plan(runs: Sequence[Run]) -> Recipe:
         format_func=named.__getitem__,
         # Another run opened elsewhere is another choice here.
         key=f"recover_run_{open_run}",
-        help="The run's plan is carried out again, and the model that it leaves is trained "
-        "further. The original, trained the same way, shows what training alone gains.",
+        help="The plan of this run is carried out again, and the model that it makes is "
+        "fine-tuned: trained a little more on the training split. The original, fine-tuned in "
+        "the same way, shows what fine-tuning alone gains.",
     )
     return chosen or recipes[0]
 
@@ -105,7 +106,8 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         step=50,
         key="recover_steps",
         persist_state="session",
-        help="The most steps. Training stops early when the validation loss no longer falls.",
+        help="The most steps that are taken. Training stops earlier if the loss on the validation "
+        "split no longer falls.",
     )
     rate = middle.number_input(
         "Learning rate",
@@ -116,8 +118,8 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         format="%g",
         key="recover_rate",
         persist_state="session",
-        help="The highest rate. It is reached after a warm-up over a tenth of the steps, and "
-        "then falls to 0.",
+        help="The highest learning rate. It is reached after a warm-up over a tenth of the steps. "
+        "After that it falls to 0.",
     )
     batch_size = right.number_input(
         "Batch size",
@@ -126,15 +128,15 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
         DEFAULT.batch_size,
         key="recover_batch",
         persist_state="session",
-        help="Training examples in each step.",
+        help="The number of training examples in each step.",
     )
     distill = st.toggle(
         "Distil from the original",
         key="recover_distill",
         persist_state="session",
         disabled=plan.fidelity,
-        help="Half of the loss is then the distance to the original's predictions. With "
-        "fidelity, all of the loss is that distance already.",
+        help="Half of the loss is then the distance to the original's predictions. If the model is "
+        "measured by fidelity, all of the loss is that distance already.",
     )
     open_run = next((run for run in runs if run.id == current_workspace().run_id), None)
     # Another run opened elsewhere is another choice here.
@@ -149,14 +151,15 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
     st.caption(
         f"{recovery_in_words(recovery)}. The model is scored on the validation split every "
         f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}. The best "
-        "weights are kept, and those of the start count too. Tied weights stay tied."
-        + (f" At the end the weights are rounded to {weights_label(quantize)}." if quantize else "")
+        "weights are kept, which may be those of the start. Weights that merged layers share (tied "
+        "weights) stay shared."
+        + (f" At the end they are rounded to {weights_label(quantize)}." if quantize else "")
     )
     return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)
 
 
 def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
-    with st.expander("For big models, and the seed"):
+    with st.expander("Options for big models, and the seed"):
         left, right = st.columns(2)
         rank = left.number_input(
             "LoRA rank",
@@ -173,10 +176,11 @@ def _for_big_models(plan: Recipe) -> tuple[int | None, int]:
             0,
             LARGEST_SEED,
             None,
-            placeholder=f"The run's own: {plan.seed}",
+            placeholder=f"As in the run: {plan.seed}",
             key="recover_seed",
             persist_state="session",
-            help="Decides the order of the training examples and which calibration tokens are "
-            "drawn. With another seed the neurons may be aligned a little differently.",
+            help="The seed decides the order of the training examples. As in the merge, it also "
+            "decides which calibration tokens are drawn, so another seed may align the "
+            "neurons a little differently.",
         )
     return rank, plan.seed if seed is None else seed

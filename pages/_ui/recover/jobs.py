@@ -28,9 +28,9 @@ from pages._ui.state.shelf import Shelf
 from pages._ui.state.subject import Opened, Subject
 
 _CAUSES = {
-    "interrupted": "was interrupted, because the server or the program that ran it stopped",
+    "interrupted": "was interrupted because the server or the program that ran it stopped",
     "failed": "failed",
-    "cancelled": "was ended before its best weights could be kept as a run",
+    "cancelled": "was cancelled before its best weights could be kept as a run",
 }
 
 
@@ -80,7 +80,8 @@ def progress(subject: Subject) -> bool:
     job_panel(job)
     if job.active:
         st.caption(
-            "If you cancel after the first score, the best weights so far are kept and scored."
+            "Cancel keeps the best weights so far and scores them. This needs a first score on the "
+            "validation split."
         )
         assert isinstance(job.key, Recipe)
         if Opened.of(job.key) == subject.opened:
@@ -111,24 +112,24 @@ def _offer(known: Unfinished) -> None:
         st.caption(recovery_in_words(recovery))
         with st.container(horizontal=True):
             st.button(
-                f"Go on from step {step}" if step else "Start again",
+                f"Continue from step {step}" if step else "Start again",
                 key=f"go-on-{known.run.id}",
                 icon=":material/resume:",
                 on_click=start,
                 args=(known.recipe,),
             )
             st.button(
-                "Give it up",
+                "Discard it",
                 key=f"give-up-{known.run.id}",
                 icon=":material/delete:",
                 on_click=give_up,
                 args=(known.folder,),
-                help="Deletes its checkpoint; the run stays in the history.",
+                help="Deletes its checkpoint. The run stays in the history.",
             )
 
 
 def _kept(known: Unfinished) -> str:
     step, asked = known.underway.step, known.underway.asked
     if not step:
-        return f"It did not reach its first score, so its {asked} steps begin again."
-    return f"What it learnt up to step {step} of {asked} is kept. You can go on from there."
+        return f"It had not reached its first check, so its {asked} steps start again."
+    return f"What it had learnt by step {step} of {asked} is kept, and it can continue from there."

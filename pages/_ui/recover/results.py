@@ -57,11 +57,12 @@ def results(run: Run, runs: Sequence[Run]) -> None:
     st.caption(_what_is_compared(run, recipe, alike is not None))
     if alike is None and recipe.plan != NOTHING_MERGED:
         st.button(
-            "Recover the original the same way",
+            "Fine-tune the original in the same way",
             icon=":material/balance:",
             on_click=start,
             args=(replace(recipe, plan=NOTHING_MERGED),),
-            help="This is the control. It shows what the same training gains if nothing is merged.",
+            help="This is the control. It shows what the same fine-tuning gains when nothing was "
+            "merged.",
         )
     next_step("pages/compare.py", "Compare with the original and other runs")
 
@@ -80,21 +81,26 @@ def control_of(recipe: Recipe, runs: Sequence[Run]) -> Curve | None:
 
 
 def _what_is_compared(run: Run, recipe: Recipe, has_control: bool) -> str:
-    rounding = f" and the rounding to {weights_label(recipe.quantize)}" if recipe.quantize else ""
+    rounding = (
+        f" and after the rounding to {weights_label(recipe.quantize)}" if recipe.quantize else ""
+    )
     after = f"the recovery{rounding}"
-    said = f"“{made(run.recipe)}” is after {after}"
+    said = f"The column “{made(run.recipe)}” is the model after {after}"
     if recipe.quantize:
-        said += "; the curve is before the rounding"
+        said += ". The curve is from before the rounding"
     if recipe.plan == NOTHING_MERGED:
-        alone = "tuning and rounding alone come to" if recipe.quantize else "tuning alone gains"
-        return f"{said}. Nothing was merged: this is what {alone}."
+        alone = (
+            "fine-tuning and rounding do alone" if recipe.quantize else "fine-tuning gains alone"
+        )
+        return f"{said}. Nothing was merged, so this shows what {alone}."
     if not has_control:
         said += (
-            ". The original was not fine-tuned: a gain over it may come from further training, "
-            "not from the plan"
+            ". The original was not fine-tuned, so a gain over it may come from further training "
+            "and not from the plan"
         )
     return (
-        f"{said}. Compare it only with recoveries of the same steps, learning rate and batch size."
+        f"{said}. Plans compare fairly only when their recoveries have the same steps, learning "
+        "rate and batch size."
     )
 
 
@@ -109,10 +115,10 @@ def _steps(curve: Curve, original: Mapping[str, Any], alike: Curve | None) -> No
     figures = [
         (f"{say.label} of the original", original["value"], None),
         ("Before the recovery", first, original["value"]),
-        ("After it", best, first),
+        ("After the recovery", best, first),
     ]
     if alike is not None:
-        figures.append(("Original, tuned the same way", _best(alike), original["value"]))
+        figures.append(("Original, same fine-tuning", _best(alike), original["value"]))
     with figure_row():
         for label, value, since in figures:
             st.metric(

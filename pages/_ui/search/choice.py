@@ -11,7 +11,7 @@ from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
 
 BESIDE = (
-    "A method that does not merge takes the number of layers that leaves nearly as many parameters."
+    "A method that does not merge removes as many layers as leave the nearest number of parameters."
 )
 
 
@@ -23,7 +23,7 @@ def choose(subject: Subject) -> Search | None:
         stacks = subject.stacks if stack == "both" else (stack,)
         most = min(len(subject.names(each)) for each in stacks) - 1
         if most < 1:
-            st.info(f"The {stack} has a single FF sublayer. A merge needs two or more.")
+            st.info(f"The {stack} has only one FF sublayer, and a merge needs two or more.")
             return None
         remove = _remove(stack, len(stacks), most)
         # By key, since a widget whose default changes would be another widget.
@@ -35,8 +35,8 @@ def choose(subject: Subject) -> Search | None:
             key="search_anchors",
             persist_state="session",
             format_func=str.capitalize,
-            help="The layer of each window that the others are aligned to, or copied from. Each "
-            "anchor that you choose is tried. " + _without_anchor(),
+            help="The anchor is the layer of each window that the others are aligned to, or copied "
+            "from. Each anchor that you choose is tried in turn. " + _without_anchor(),
         )
     methods = st.pills(
         "Methods",
@@ -50,11 +50,14 @@ def choose(subject: Subject) -> Search | None:
     )
     share, left = divmod(remove, len(stacks))
     if left:
-        st.info(f"{remove} cannot be divided evenly between both stacks. Choose an even number.")
+        st.info(
+            f"{remove} FF sublayers cannot be divided evenly between the two stacks. Choose an "
+            "even number."
+        )
         return None
     _say_what_is_tried(subject, stacks, share, most + 1 - share)
     if not set(methods) & set(merges()):
-        st.info("Choose at least one method that merges. Dropping layers is there for comparison.")
+        st.info("Choose at least one method that merges. Dropping layers is only for comparison.")
         return None
     if not anchors:
         st.info(
@@ -76,7 +79,7 @@ def choose(subject: Subject) -> Search | None:
 
 def _without_anchor() -> str:
     labels = [METHODS[name].label for name in searched() if "anchor" not in METHODS[name].needs]
-    return f"Methods without an anchor: {', '.join(labels)}."
+    return f"These methods have no anchor: {', '.join(labels)}."
 
 
 def _stack(subject: Subject) -> str:
@@ -91,8 +94,8 @@ def _stack(subject: Subject) -> str:
         key=f"search_stack_{'_'.join(subject.stacks)}",
         persist_state="session",
         format_func=str.capitalize,
-        help="“Both” merges a window in each stack. The two have the same width and begin at "
-        "the same layer.",
+        help="A stack is all the layers of the encoder, or all those of the decoder. Both: one "
+        "window in each stack, with the same width and the same first layer.",
     )
     return str(stack)
 
@@ -110,8 +113,10 @@ def _remove(stack: str, n_stacks: int, most: int) -> int:
             key=f"search_remove_{stack}_{n_stacks * most}",
             persist_state="session",
             width=220,
-            help="A window of k layers becomes one, so k − 1 FF sublayers are removed."
-            + (" Half of them from each stack." if n_stacks > 1 else ""),
+            help="An FF (feed-forward) sublayer is the part of a layer after attention. A window "
+            "is a run of adjacent layers. Merging makes the k FF sublayers of a window into "
+            "one, so k − 1 of them are removed."
+            + (" Half of them are removed from each stack." if n_stacks > 1 else ""),
         )
     )
 
@@ -125,8 +130,9 @@ def _say_what_is_tried(
     each = " in each stack" if len(stacks) > 1 else ""
     windows = "1 window" if n_windows == 1 else f"{count(n_windows)} windows"
     st.caption(
-        f"{windows} of {share + 1} adjacent layers{each}. Merging one leaves "
-        f"{count(subject.n_parameters - removed)} parameters "
-        f"(−{percent(removed / subject.n_parameters)}). One calibration serves all: "
-        f"{count(chosen.tokens)} tokens, seed {chosen.seed}, as chosen on the Similarity page."
+        f"There {'is' if n_windows == 1 else 'are'} {windows} of {share + 1} adjacent "
+        f"layers{each}. Merging one leaves {count(subject.n_parameters - removed)} parameters "
+        f"(−{percent(removed / subject.n_parameters)}). All use the same calibration tokens, "
+        f"training positions that the model is run on: {count(chosen.tokens)} tokens, seed "
+        f"{chosen.seed}, as chosen on the Similarity page."
     )

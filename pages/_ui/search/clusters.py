@@ -21,9 +21,8 @@ def clusters(search: Search, subject: Subject) -> None:
     known = {stack: answer.matrix for stack, answer in answers.items() if answer is not None}
     if len(known) < len(stacks):
         st.caption(
-            "Groups of the layers that resemble each other most, adjacent or not. They appear "
-            "here when the layers have been compared. Press Search windows, or open the "
-            "Similarity page."
+            "Clustering finds the layers that resemble each other most, adjacent or not. The "
+            "layers must be compared first: press Search windows, or open the Similarity page."
         )
         return
     trees = [cluster(matrix, search.remove // len(stacks)) for matrix in known.values()]
@@ -44,9 +43,10 @@ def clusters(search: Search, subject: Subject) -> None:
         )
     st.markdown(f"{len(groups)} groups: {groups_in_words(groups)}")
     st.caption(
-        "The tree joins layers by average linkage on 1 − CKA of the FF outputs. The lower two "
-        f"branches meet, the more alike they are. It is cut so that {search.remove} FF sublayers "
-        "are removed. Resemblance is not a score: merge the groups to see what they cost."
+        "The tree joins the layers whose FF outputs are most alike, by average linkage on 1 − CKA. "
+        "The lower two branches meet, the more alike they are. The tree is cut so that "
+        f"{search.remove} FF sublayers are removed. Similarity is not a score: merge the groups to "
+        "see what they cost."
     )
     if st.button("Use these groups", icon=":material/merge:"):
         workspace = current_workspace()

@@ -42,18 +42,18 @@ def best_window(found: Found, subject: Subject) -> None:
     st.subheader(f"Best window: {best['layers']}, {_tried_by(best, found.search)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"Validation loss {_told(best, 'loss')}, {own.name} {_told(best, own.name)}; the "
-            f"original has {metric(LOSS).text(found.original['loss'])} and "
+            f"It has validation loss {_told(best, 'loss')} and {own.name} {_told(best, own.name)}. "
+            f"The original has {metric(LOSS).text(found.original['loss'])} and "
             f"{own.text(found.original['value'])}. {count(best['n_parameters'])} parameters are "
-            "left. Nothing was tuned.",
+            "left. Nothing was fine-tuned.",
             width="stretch",
         )
         wanted = st.button(
             "Use this window",
             type="primary",
             icon=":material/merge:",
-            help="Makes it the group to merge, with this method and anchor, and goes to the Merge "
-            "page. Undo on the Similarity page brings the earlier groups back.",
+            help="Makes this window the group to merge, with this method and anchor, and opens the "
+            "Merge page. Undo on the Similarity page brings back the earlier groups.",
         )
     if wanted:
         use(best["plan"], subject)
@@ -63,8 +63,9 @@ def best_window(found: Found, subject: Subject) -> None:
             f"{_told(first, 'loss')}, with {count(first['n_parameters'])} parameters left."
         )
     st.caption(
-        f"{count(len(table))} candidates took {duration(found.seconds)}. The whole process used "
-        f"{megabytes(found.peak_memory)} of memory at its peak."
+        f"{count(len(table))} {'candidate' if len(table) == 1 else 'candidates'} took "
+        f"{duration(found.seconds)}. The peak memory of the whole process was "
+        f"{megabytes(found.peak_memory)}."
     )
 
 
@@ -100,8 +101,8 @@ def chart(found: Found) -> None:
     figure = window_chart(points, say, original, best)
     st.plotly_chart(figure, key="search", config=NO_BAR)
     st.caption(
-        "Bars: 95% bootstrap intervals over examples. The best is chosen by the validation loss. "
-        "Where bars overlap, the order of windows may be chance."
+        "Bars are 95% bootstrap intervals over examples. The best window has the lowest loss on "
+        "the validation split. Where bars overlap, the order of the windows may be due to chance."
         if len(points) > 1
         else "The bar is a 95% bootstrap interval over examples."
     )
@@ -142,12 +143,17 @@ def windows_table(found: Found, subject: Subject) -> None:
                 format="%.3f", help="On the validation split. The table is sorted by it."
             ),
             "Change of the loss": number(
-                format="%+.3f", help="Merged minus original, example by example."
+                format="%+.3f", help="Merged minus original, paired example by example."
             ),
             "CKA": number(
-                format="%.2f", help="CKA of the FF outputs, the mean over all pairs of the window."
+                format="%.2f",
+                help="Similarity of the FF outputs (centred kernel alignment), the mean over the "
+                "window's pairs of layers.",
             ),
-            "Aligned": number(format="%.2f", help="Mean correlation of matched neurons."),
+            "Aligned": number(
+                format="%.2f",
+                help="The mean correlation of the neurons after matching them one to one.",
+            ),
             "Parameters": number(format="localized"),
         },
     )
@@ -158,7 +164,7 @@ def windows_table(found: Found, subject: Subject) -> None:
         "Use the selected window",
         disabled=not mergeable,
         icon=":material/merge:",
-        help="Select a row that merges. Dropped layers are not a group that can be merged.",
+        help="Select a row whose method merges. Dropped layers are not a group that can be merged.",
     ):
         assert chosen is not None
         use(chosen["plan"], subject)
@@ -195,9 +201,9 @@ def prediction(found: Found) -> None:
     figure = damage_scatter(windows, of, found.original["loss"], correlation)
     st.plotly_chart(figure, key="damage", config=NO_BAR)
     st.caption(
-        "Each point is a window. The number is Spearman's rank correlation, from −1 (the more "
-        "alike, the less it hurts) to 1, with a 95% bootstrap interval over windows. Windows "
-        "overlap, so the true interval is wider."
+        "Each point is one window. Spearman's rank correlation runs from −1 (the more alike the "
+        "layers, the less the merge hurts) to 1. Its brackets hold a 95% bootstrap interval over "
+        "windows. The windows overlap, so this interval is narrower than it should be."
     )
 
 
@@ -222,8 +228,8 @@ def describe(search: Search) -> str:
     where = "both stacks'" if search.stack == "both" else f"the {search.stack}'s"
     anchors = f"anchor{'s' if len(search.anchors) > 1 else ''} {', '.join(search.anchors)}"
     return (
-        f"{search.remove} of {where} FF sublayers, {anchors}, "
-        f"{count(search.tokens)} tokens, seed {search.seed}"
+        f"removing {search.remove} of {where} FF sublayers, {anchors}, {count(search.tokens)} "
+        f"tokens, seed {search.seed}"
     )
 
 

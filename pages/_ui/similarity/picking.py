@@ -33,8 +33,8 @@ def pickable_heatmap(matrix: pd.DataFrame, subject: Subject, stack: str, title: 
         required=True,
         key="pick_mode",
         persist_state="session",
-        help="Drag a box: every layer that it touches. Click cells: each adds its two layers; "
-        "a cell whose layers are both in takes them out.",
+        help="Drag a box: every layer that the box touches is picked. Click cells: a cell picks "
+        "its two layers. If both are picked already, it takes them out.",
     )
     figure = similarity_heatmap(matrix, workspace.groups, workspace.draft_of(stack), title)
     figure.update_layout(dragmode="select" if mode == BOX else "pan")
@@ -113,8 +113,8 @@ def group_editor(subject: Subject, stack: str) -> None:
     st.subheader("Groups to merge")
     if subject.merged:
         st.info(
-            "This model was compressed before it was saved, so it can be measured and looked at, "
-            "but not merged again. Open the original on the Model page to make other groups."
+            "This model was compressed before it was saved. It can be measured, but not merged "
+            "again. Open the original on the Model page to make other groups."
         )
         return
     _draft_editor(subject, stack)
@@ -163,7 +163,7 @@ def _draft_editor(subject: Subject, stack: str) -> None:
 def draft_problem(draft: Sequence[str], subject: Subject, editing: int | None) -> str | None:
     """Why the draft cannot become a group, in a sentence; None if it can."""
     if len(draft) == 1:
-        return "Pick at least one more layer: a group needs two or more."
+        return "A group needs two layers or more. Pick at least one more."
     groups = list(current_workspace().groups)
     if editing is None:
         groups.append(tuple(draft))
@@ -195,8 +195,9 @@ def _group_list(subject: Subject, stack: str) -> None:
     workspace = current_workspace()
     if not workspace.groups and not workspace.draft:
         st.info(
-            "No group yet. Drag a box over a bright block of the heatmap, or pick layers above, "
-            "then press Add group."
+            "There is no group yet. The FF sublayers of a group are merged into one shared set of "
+            "weights. Drag a box over a bright block of the heatmap, or pick layers above. Then "
+            "press Add group."
         )
     for index, group in enumerate(workspace.groups):
         with st.container(horizontal=True, vertical_alignment="center"):

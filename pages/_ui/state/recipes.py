@@ -29,14 +29,14 @@ def check_restorable(recipe: Recipe) -> MergePlan:
     plan = recipe.plan
     if not can_restore(plan):
         raise PlanError(
-            "The pages show merges of groups, and this recipe's plan is none. Carry it out on "
-            "the command line: ffmerge run."
+            "This recipe's plan does not merge groups, and the pages can show only plans that do. "
+            "Carry it out on the command line: ffmerge run."
         )
     for what, seed in (("seed", recipe.seed), ("plan's seed", plan.seed)):
         if seed > LARGEST_SEED:
             raise PlanError(
-                f"This recipe's {what} is {seed}, and no page can show one above 2^53. Carry it "
-                "out on the command line: ffmerge run."
+                f"This recipe's {what} is {seed}, and the pages can show seeds below 2^53 only. "
+                "Carry it out on the command line: ffmerge run."
             )
     return plan
 

@@ -94,7 +94,9 @@ def history() -> History:
         store = RunStore(Path(tempfile.mkdtemp(prefix="ffmerge-")))
         with suppress(FFMergeError):
             store.restore(RunStore(chosen_folder()).list())
-        return History(store, f"{error} Until then, new runs are kept only until the server stops.")
+        return History(
+            store, f"{error} Until that is done, new runs are lost when the server stops."
+        )
     return History(store)
 
 

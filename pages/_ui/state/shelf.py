@@ -110,8 +110,8 @@ class Shelf:
         model = self._read(wanted, report)
         if model.task is None:
             raise DataError(
-                f"{wanted.source} was saved without data to measure it on. Choose the built-in "
-                "digits or your own data."
+                f"{wanted.source} was saved without data, so it cannot be measured. Choose the "
+                "built-in digits or your own data."
             )
         opened = replace(wanted, source=model.source, data=model.data)
         self._forget(opened, model.revision)

@@ -76,22 +76,22 @@ class Subject:
     def unlike(self, recipe: Recipe) -> str | None:
         """What a recipe is of, if not of this model on this data as both are now; else None."""
         if Opened.of(recipe) != self.opened:
-            return f"of {self.source} with other data or another way of scoring"
+            return f"of {self.source} on other data, or measured in another way,"
         found = unlike(
             recipe, revision=self.revision, data_revision=self.data_revision, python=None
         )
         if found is None:
             return None
         if found.what == "weights":
-            return f"with other weights of {self.source}"
-        return f"with another content of {self.opened.data or self.data}"
+            return f"of {self.source} with other weights"
+        return f"measured on another version of {self.opened.data or self.data}"
 
     def unlike_run(self, recipe: Mapping[str, Any]) -> str | None:
         """The same of a recipe as a run has it, whose plan may be of another version."""
         try:
             return self.unlike(Recipe.from_dict(recipe))
         except FFMergeError:
-            return "with a plan that this version does not know"
+            return "whose plan is from another version of this program"
 
     @property
     def source(self) -> str:
@@ -139,14 +139,14 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     task = model.require_task()
     card = demos.card(opened.source) if opened.source.startswith(demos.PREFIX) else None
     description = (
-        card.description if card else f"A {model.family.name} opened from {opened.source}."
+        card.description if card else f"A {model.family.name} model, opened from {opened.source}."
     )
     done = [plan_in_words(model.plan)] if model.plan is not None else []
     recovery = recovery_in(model.settings)
-    done += [f"recovered by {recovery_in_words(recovery)}"] if recovery else []
+    done += [f"recovered with {recovery_in_words(recovery)}"] if recovery else []
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
-        description += f" What was done to it before it was saved: {', '.join(done)}."
+        description += f" Before it was saved, this was done to it: {', '.join(done)}."
     return Subject(
         opened=opened,
         revision=model.revision,
@@ -186,8 +186,9 @@ def _training(card: demos.Card) -> tuple[tuple[str, str], ...]:
         facts.append(
             (
                 "This computer",
-                f"The scores here were measured on the library of Python {wrote}. Python {here} "
-                "has another text; a merged model is compared with the original on that one",
+                f"The standard library of Python {here} differs from that of Python {wrote}, on "
+                "which the scores here were measured. A merge is compared with the original on the "
+                f"text of Python {here}",
             )
         )
     return tuple((label, text) for label, text in facts if text)
