@@ -203,14 +203,16 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
     )  # fmt: skip
     assert "The recipe is open: Vanilla decoder 2–3." in sentences(tab)
     assert "Merge with this recipe" in [link.proto.label for link in tab.get("page_link")]
-    assert "Its recovery" not in sentences(tab)
+    assert "The recipe also has a recovery" not in sentences(tab)
     go(tab, "merge")
     assert tab.radio(key="method").value == "vanilla"
 
 
 def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
     tab = open_recipe(open_app(), recipe(recovery={"steps": 30}))
-    assert "Its recovery, 30 steps, batches of 32, learning rate 0.0003" in sentences(tab)
+    said = sentences(tab)
+    assert "The recipe also has a recovery, a short fine-tune after the merge: 30 steps, " in said
+    assert "after the merge: 30 steps, batches of 32, learning rate 0.0003. Set it on" in said
 
 
 @pytest.mark.parametrize(
