@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ffmerge_core as fm
+from ffmerge_core.analysis.similarity import linear_cka
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.models.structure import weights_by_role
 from ffmerge_core.plan import DropFF
@@ -189,6 +190,18 @@ def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> N
     assert (table.to_numpy() == table.to_numpy().T).all()
     assert table.to_numpy().diagonal() == pytest.approx(1, abs=1e-6)
     assert table.to_numpy().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("of", ["output", "pre", "attention"])
+@pytest.mark.parametrize(("metric", "unbiased"), [("cka", False), ("unbiased_cka", True)])
+def test_each_view_is_of_its_own_values(
+    model: fm.LoadedModel, of: str, metric: str, unbiased: bool
+) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    table = fm.similarity_matrix(feats, of=of, metric=metric)
+    one, other = (getattr(feats[name], of) for name in ("encoder.0", "encoder.2"))
+    expected = linear_cka(one, other, unbiased=unbiased)
+    assert table.loc["encoder.0", "encoder.2"] == pytest.approx(expected, abs=1e-7)
 
 
 def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) -> None:
