@@ -50,11 +50,17 @@ DECODER = [Stub(f"decoder.{index}") for index in range(2)]
 @pytest.mark.parametrize(
     ("groups", "reason"),
     [
-        ((("encoder.0",),), "at least two"),
-        (((),), "at least two"),
+        ((("encoder.0",),), r"^Group 1 has 1 sublayer\. A group needs at least two to merge"),
+        (
+            (("encoder.0", "encoder.1"), ()),
+            r"^Group 2 has 0 sublayers\. A group needs",
+        ),
         ((("encoder.0", "encoder.9"),), r"encoder\.9 is not an FF sublayer"),
         ((("encoder.0", "encoder.0"),), "twice in group 1"),
-        ((("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")), "already in group 1"),
+        (
+            (("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")),
+            r"^encoder\.1 is already in group 1\. .*: edit or remove that group first",
+        ),
         ((("encoder.0", "decoder.0"),), "different stacks"),
     ],
 )
@@ -103,6 +109,7 @@ def test_layer_order() -> None:
 def test_values_are_frozen_and_survive_json() -> None:
     recipe = Recipe("demo:vit-digits", MergePlan((("a", "b"),), "vanilla", "last"), seed=3)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert "repair" not in recipe.to_dict()["plan"], "as recipes said before there were any"
     assert hash(recipe) == hash(Recipe.from_dict(recipe.to_dict()))
     with pytest.raises(FrozenInstanceError):
         recipe.seed = 4  # type: ignore[misc]
