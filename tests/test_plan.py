@@ -59,9 +59,9 @@ DECODER = [Stub(f"decoder.{index}") for index in range(2)]
         ((("encoder.0", "encoder.0"),), "twice in group 1"),
         (
             (("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")),
-            r"^encoder\.1 is already in group 1\. .*: edit or remove that group first",
+            r"^encoder\.1 is already in group 1\. .* one group only: edit or remove that group",
         ),
-        ((("encoder.0", "decoder.0"),), "different stacks"),
+        ((("encoder.0", "decoder.0"),), r"different stacks; .* stack\. Make one group for each\.$"),
     ],
 )
 def test_groups_that_cannot_be_merged(groups: tuple[tuple[str, ...], ...], reason: str) -> None:
@@ -74,9 +74,15 @@ def test_groups_that_cannot_be_merged(groups: tuple[tuple[str, ...], ...], reaso
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"d_ff": 64}, r"encoder\.0 and encoder\.1 have widths d_ff 32 and 64.*Split the group"),
-        ({"d_model": 16}, "model widths 8 and 16"),
-        ({"activation": "relu"}, "built differently"),
+        (
+            {"d_ff": 64},
+            r"encoder\.0 and encoder\.1 have widths d_ff 32 and 64; .* Split the group\.$",
+        ),
+        ({"d_model": 16}, r"have model widths 8 and 16; a group needs equal widths"),
+        (
+            {"activation": "relu"},
+            r"built differently .* or inner norm.* Split the group\.$",
+        ),
     ],
 )
 def test_unequal_members_are_refused(change: dict[str, object], reason: str) -> None:
