@@ -60,7 +60,7 @@ def test_what_was_opened_from_the_history_is_merged_with_them_again() -> None:
 
 def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> None:
     tab = merged_as_int8()
-    assert "Weights in int8 are opened by torchao, which plain" in sentences(tab)
+    assert "Plain transformers and timm cannot open int8 weights" in sentences(tab)
     assert not any("portable" in button.label.lower() for button in tab.button)
     assert list(tab.table[-1].value.index) == ["Original", "Merged, compact"]
     press(tab, "Save compact")
