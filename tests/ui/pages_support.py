@@ -13,11 +13,13 @@ from pages._ui.state.shared import (
     WORKSPACE_PARAMETER,
     job_registry,
     run_store,
+    workspace_store,
 )
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo:vit-digits"
 SECONDS = 120
+TOKENS = 1_000
 
 
 def open_app(page: str = "model", workspace_id: str | None = None) -> AppTest:
@@ -73,8 +75,10 @@ def pick(tab: AppTest, *names: str) -> None:
 
 
 def with_run(*groups: tuple[str, ...]) -> AppTest:
-    """A tab that has merged, on the Merge page."""
-    tab = open_app("similarity")
+    """A tab that has merged, by few tokens, on the Merge page."""
+    tab = open_app()
+    workspace_store().find(id_of(tab)).choose(tokens=TOKENS)
+    go(tab, "similarity")
     for group in groups or (("encoder.6", "encoder.7"),):
         add_group(tab, *group)
     return press(go(tab, "merge"), "Merge")
