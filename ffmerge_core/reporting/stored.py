@@ -38,13 +38,9 @@ def made(recipe: StoredRecipe) -> str:
         return "Reduced"
     if not is_original(recipe):
         return "Merged"
-    return (
-        "Fine-tuned"
-        if recipe.get("recovery")
-        else "Quantised"
-        if recipe.get("quantize")
-        else "Unchanged"
-    )
+    if recipe.get("recovery"):
+        return "Fine-tuned"
+    return "Quantised" if recipe.get("quantize") else "Unchanged"
 
 
 def recovery_steps(recipe: StoredRecipe) -> int | None:

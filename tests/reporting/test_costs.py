@@ -34,13 +34,13 @@ def test_steps_come_in_the_order_of_the_work_and_all_of_them_last() -> None:
         ("Evaluation", 2.0, None),
         ("All steps", 7.0, 9_000_000),
     ]
-    assert "after an interruption" in costs_note(run)
+    assert "was interrupted and continued" in costs_note(run)
 
 
 def test_a_run_without_figures_has_no_rows() -> None:
     assert step_costs(stored()) == []
     assert batch_costs({}) == []
-    assert "after an interruption" not in costs_note(stored())
+    assert "was interrupted and continued" not in costs_note(stored())
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def baselines(subject: Subject, runs: Sequence[Run], selected: Sequence[Run]) ->
         return
     st.caption(
         "A baseline is another way to leave about the same number of parameters. Each one becomes "
-        "a run on the same chart. Its window, the run of adjacent layers that it changes, is "
+        "a run on the same chart. A window, the run of adjacent layers that a baseline changes, is "
         "chosen by the validation loss, before any fine-tuning."
     )
     job = latest()

@@ -50,7 +50,7 @@ def chart(subject: Subject, runs: Sequence[Run]) -> None:
     st.caption(
         "Bars are 95% bootstrap intervals over examples. Runs with nearly the same number of "
         "parameters are drawn a little apart. The exact number shows when you point at a run, and "
-        "in the table. The Pareto front joins the models that no other model beats with as few "
+        "in the table. A Pareto front joins the models that no other model beats with as few "
         "parameters."
     )
     download_row(

@@ -148,11 +148,11 @@ def choose_recovery(plan: Recipe, runs: Sequence[Run]) -> Recipe:
     recovery = Recovery(
         int(steps), float(rate), int(batch_size), distill and not plan.fidelity, rank
     )
+    often = "step" if recovery.interval == 1 else f"{count(recovery.interval)} steps"
     st.caption(
         f"{recovery_in_words(recovery)}. The model is scored on the validation split every "
-        f"{count(recovery.interval)} {'step' if recovery.interval == 1 else 'steps'}. The best "
-        "weights are kept, which may be those of the start. Weights that merged layers share (tied "
-        "weights) stay shared."
+        f"{often}. The best weights are kept, which may be those of the start. Weights that merged "
+        "layers share (tied weights) stay shared."
         + (f" At the end they are rounded to {weights_label(quantize)}." if quantize else "")
     )
     return replace(plan, recovery=recovery, seed=seed, quantize=quantize or None)

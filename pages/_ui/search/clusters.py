@@ -43,10 +43,10 @@ def clusters(search: Search, subject: Subject) -> None:
         )
     st.markdown(f"{len(groups)} groups: {groups_in_words(groups)}")
     st.caption(
-        "The tree joins the layers whose FF outputs are most alike, by average linkage on 1 − CKA. "
-        "The lower two branches meet, the more alike they are. The tree is cut so that "
-        f"{search.remove} FF sublayers are removed. Similarity is not a score: merge the groups to "
-        "see what they cost."
+        "The tree joins the layers whose FF outputs are most alike by CKA (centred kernel "
+        "alignment), with average linkage on 1 − CKA. The lower two branches meet, the more alike "
+        f"they are. The tree is cut so that {search.remove} FF sublayers are removed. Similarity "
+        "is not a score: merge the groups to see what they cost."
     )
     if st.button("Use these groups", icon=":material/merge:"):
         workspace = current_workspace()
