@@ -30,6 +30,13 @@ def open_app(page: str = "model", workspace_id: str | None = None) -> AppTest:
     return go(tab, page)
 
 
+def picking() -> AppTest:
+    """A new tab on the Similarity page, measured by few tokens: for tests of something else."""
+    tab = open_app()
+    workspace_store().find(id_of(tab)).choose(tokens=TOKENS)
+    return go(tab, "similarity")
+
+
 def go(tab: AppTest, page: str) -> AppTest:
     tab.switch_page(f"pages/{page}.py").run()
     return settle(tab)
@@ -75,10 +82,8 @@ def pick(tab: AppTest, *names: str) -> None:
 
 
 def with_run(*groups: tuple[str, ...]) -> AppTest:
-    """A tab that has merged, by few tokens, on the Merge page."""
-    tab = open_app()
-    workspace_store().find(id_of(tab)).choose(tokens=TOKENS)
-    go(tab, "similarity")
+    """A tab that has merged, on the Merge page."""
+    tab = picking()
     for group in groups or (("encoder.6", "encoder.7"),):
         add_group(tab, *group)
     return press(go(tab, "merge"), "Merge")
