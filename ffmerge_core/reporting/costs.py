@@ -25,7 +25,7 @@ MEMORY_NOTE = (
     "everything that was loaded before. A step is missing if it was not needed or its result was "
     "already there."
 )
-RESUMED_NOTE = "If a recovery was interrupted and continued, only its last part is counted."
+RESUMED_NOTE = "If a recovery continued after a stop, only its last part is counted."
 
 
 class StepCost(NamedTuple):

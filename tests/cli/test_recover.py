@@ -202,4 +202,4 @@ def test_the_same_recovery_is_not_carried_out_twice_at_once(
     recipe = json.loads(out.read_text())
     store.start(recipe, recipe["source"], "Another terminal", {})
     done = ffmerge("recover", out)
-    assert (done.exit_code, "under way already" in done.stderr) == (1, True)
+    assert (done.exit_code, "This recovery is already running" in done.stderr) == (1, True)

@@ -51,7 +51,7 @@ def test_the_best_is_first_and_its_recipe_can_be_run(ffmerge: Call, tmp_path: Pa
     header, first, second, original, said = done.stdout.splitlines()
     assert header.split()[:2] == ["Layers", "Method"]
     assert {first.split()[1], second.split()[1]} == {"0–10", "1–11"}
-    assert original.startswith("Original: accuracy 98.6% (")
+    assert original.startswith("The original has accuracy 98.6% (")
     assert said.startswith("Permute, anchor last: 2 windows are too few")
     recipe = Recipe.from_dict(json.loads(file.read_text()))
     start = int(first.split()[1].split("–")[0])

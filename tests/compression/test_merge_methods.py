@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
 import torch
+from torch import nn
 
 import ffmerge_core as fm
 from ffmerge_core.compression.merge_methods import average, random_draw
 from ffmerge_core.models.structure import set_weights, weights_by_role
 from tests.conftest import noise_task, timm_vit
-from tests.models.tiny import marian
+from tests.models.tiny import NoiseTask, gpt2, marian
 
 
 def shared(model: fm.LoadedModel, plan: fm.MergePlan, name: str) -> dict[str, torch.Tensor]:
@@ -56,6 +58,23 @@ def test_the_average_of_equal_sublayers_is_each_of_them_bit_for_bit(k: int) -> N
         set_weights(group.model, member, {r: first[r].detach().clone() for r in first})
     found = average(group)
     assert all(torch.equal(found[role], first[role]) for role in first)
+
+
+@pytest.mark.parametrize("build", [timm_vit, gpt2])
+def test_neurons_are_aligned_whichever_way_the_matrices_lie(build: Callable[[], nn.Module]) -> None:
+    module = build()
+    model = fm.load(module, task=NoiseTask(module))  # type: ignore[arg-type]
+    anchor, member = model.sublayers[:2]
+    feats = fm.calibrate(model, tokens=100)
+    group = fm.Group(model.model, (anchor, member), anchor, stack=0, seed=0, feats=feats)
+    order = feats.match(anchor.name, member.name).permutation
+    own, found = group.weights(member), group.aligned(member)
+    # Of GPT-2 they are (inputs, outputs).
+    neurons = {"in.weight": int(member.transposed), "out.weight": 1 - int(member.transposed)}
+    for role, axis in neurons.items():
+        assert torch.equal(found[role], own[role].index_select(axis, order))
+    assert torch.equal(found["in.bias"], own["in.bias"][order])
+    assert torch.equal(found["out.bias"], own["out.bias"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -64,6 +64,34 @@ def test_every_method_says_all_of_itself(record: Merge) -> None:
             assert callable(resolve(getattr(record, work)))
 
 
+@pytest.mark.parametrize(
+    ("name", "needs", "portable", "searched", "usual", "spared"),
+    [
+        ("permute", {"anchor", "features"}, True, True, True, None),
+        ("vanilla", set(), True, True, True, None),
+        ("copy", {"anchor"}, True, True, True, None),
+        ("random", {"seed"}, True, True, False, None),
+        ("layer drop", set(), True, True, True, 1),
+        ("FF drop", set(), False, False, False, 0),
+        ("SVD", set(), False, False, False, None),
+        ("narrow", {"features"}, False, False, False, None),
+    ],
+)
+def test_what_a_method_needs_and_can(
+    name: str, needs: set[str], portable: bool, searched: bool, usual: bool, spared: int | None
+) -> None:
+    record = METHODS[name]
+    assert record.needs == needs
+    assert (record.portable, record.searched, record.usual) == (portable, searched, usual)
+    assert record.int8
+    assert getattr(record.plan, "spared", None) == spared
+
+
+def test_methods_are_told_apart_on_charts() -> None:
+    for told in zip(*(record.mark for record in METHODS.values()), strict=True):
+        assert len(set(told)) == len(METHODS)
+
+
 def test_merges_come_first() -> None:
     assert tuple(METHODS)[: len(merges())] == merges()
     assert set(merges()) < set(searched())

@@ -34,7 +34,7 @@ def test_steps_come_in_the_order_of_the_work_and_all_of_them_last() -> None:
         ("Evaluation", 2.0, None),
         ("All steps", 7.0, 9_000_000),
     ]
-    assert "was interrupted and continued" in costs_note(run)
+    assert "continued after a stop" in costs_note(run)
 
 
 def test_a_run_without_figures_has_no_rows() -> None:

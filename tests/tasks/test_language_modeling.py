@@ -238,7 +238,7 @@ def test_a_tokenizer_of_another_vocabulary_is_a_sentence(model: GPT2LMHeadModel)
     task = one_text("déjà vu, again and again", tokenizer=bytes_tokenizer())
     with pytest.raises(DataError, match=r"tokenizer,? that belongs to the model"):
         task.evaluate(model, "test")
-    with pytest.raises(DataError, match="Take its own tokenizer"):
+    with pytest.raises(DataError, match="Use its own tokenizer"):
         task.continue_text(model, "déjà vu", 4)
 
 

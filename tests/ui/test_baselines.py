@@ -77,7 +77,7 @@ def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     run_id = ran(recovery=recovery, quantize="int8")
     tab = open_app("compare")
     assert "Fine-tuned in the same way: 2 steps, batches of 8" in sentences(tab)
-    assert ", then made int8;" in sentences(tab)
+    assert ", then rounded to int8, with" in sentences(tab)
     press(choose(tab, "control"), "Run baselines")
     control = recipes()[-1]
     assert (control.plan.n_removed, control.recovery, control.quantize) == (0, recovery, "int8")

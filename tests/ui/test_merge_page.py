@@ -72,7 +72,7 @@ def test_methods_that_do_not_align_say_so(method: str) -> None:
     assert tab.radio(key="anchor").disabled == (method == "vanilla")
     press(tab, "Merge")
     assert "does not align neurons" in sentences(tab)
-    assert "not compute" in sentences(tab)
+    assert "but no compute" in sentences(tab)
     assert tab.table[0].value.loc["Speed, images a second", "Change"] == "the same work"
 
 

@@ -203,27 +203,29 @@ def test_a_recipe_opens_its_model_and_restores_what_it_says() -> None:
     )  # fmt: skip
     assert "The recipe is open: Vanilla decoder 2–3." in sentences(tab)
     assert "Merge with this recipe" in [link.proto.label for link in tab.get("page_link")]
-    assert "Its recovery" not in sentences(tab)
+    assert "The recipe also has a recovery" not in sentences(tab)
     go(tab, "merge")
     assert tab.radio(key="method").value == "vanilla"
 
 
 def test_a_recipe_s_recovery_is_told_where_to_set() -> None:
     tab = open_recipe(open_app(), recipe(recovery={"steps": 30}))
-    assert "Its recovery, 30 steps, batches of 32, learning rate 0.0003" in sentences(tab)
+    said = sentences(tab)
+    assert "The recipe also has a recovery, a short fine-tune after the merge: 30 steps, " in said
+    assert "after the merge: 30 steps, batches of 32, learning rate 0.0003. Set it on" in said
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("not JSON", "This is no recipe, for it is not JSON"),
+        ("not JSON", "This is not a recipe, because it is not JSON"),
         (recipe(tokens=2.5), "tokens is 2.5; a whole number was expected"),
         (recipe(plan={"groups": []}), "does not merge groups"),
         (recipe(plan={"kind": "drop-ff", "sublayers": ["decoder.1"]}), "does not merge groups"),
         (recipe(source="demo:nothing"), "There is no demo"),
         (recipe(plan={"groups": [["encoder.1", "encoder.2"]]}), "encoder.1 is not an FF sublayer"),
         (recipe(revision="0" * 64), "weights of demo:gpt2-code have changed since"),
-        (recipe(data_revision="0" * 64), "says something else now (revision"),
+        (recipe(data_revision="0" * 64), "has changed since this recipe was written (revision"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_a_sentence_and_changes_nothing(

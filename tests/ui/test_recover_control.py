@@ -46,7 +46,7 @@ def test_the_original_can_be_chosen_among_the_plans() -> None:
     assert tab.selectbox[0].value.plan == NOTHING_MERGED
     go(tab, "merge")
     assert list(tab.table[0].value.columns) == ["Original", "Fine-tuned", "Change"]
-    assert "Tuned, portable" in tab.table[-1].value.index
+    assert "Fine-tuned, portable" in tab.table[-1].value.index
 
 
 def test_int8_comes_after_the_recovery_and_is_taken_over_from_the_run_that_is_open() -> None:

@@ -163,7 +163,7 @@ def test_a_rate_that_diverges_is_told_and_the_start_kept() -> None:
     curve = curve_of(run_store().list(DEMO)[0])
     assert (curve.stopped, curve.best_step) == ("diverged", 0)
     assert "Take a smaller learning rate." in sentences(tab)
-    assert metrics(tab)["After it"] == metrics(tab)["Before the recovery"]
+    assert metrics(tab)["After the recovery"] == metrics(tab)["Before the recovery"]
 
 
 KILLED = """
