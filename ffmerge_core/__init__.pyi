@@ -48,6 +48,7 @@ from ffmerge_core.plan import CurvePoint as CurvePoint
 from ffmerge_core.plan import DropFF as DropFF
 from ffmerge_core.plan import DropLayers as DropLayers
 from ffmerge_core.plan import Factor as Factor
+from ffmerge_core.plan import Mark as Mark
 from ffmerge_core.plan import Merge as Merge
 from ffmerge_core.plan import MergePlan as MergePlan
 from ffmerge_core.plan import Method as Method

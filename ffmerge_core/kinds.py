@@ -70,11 +70,17 @@ K = TypeVar("K", bound=Kind)
 class Kinds(Mapping[str, K], Generic[K]):
     """Records by name, in their order.
 
-    what: what a record describes, for errors. error: the class of those.
+    what: what a record describes, for errors. error: the class of those. made: that of records.
     """
 
-    def __init__(self, what: str, error: type[FFMergeError], records: Iterable[K] = ()) -> None:
-        self.what, self._error = what, error
+    def __init__(
+        self,
+        what: str,
+        error: type[FFMergeError],
+        records: Iterable[K] = (),
+        made: type[Kind] = Kind,
+    ) -> None:
+        self.what, self._error, self._made = what, error, made
         self._records: dict[str, K] = {}
         for record in records:
             self.register(record)
@@ -97,7 +103,18 @@ class Kinds(Mapping[str, K], Generic[K]):
         return self._records[name]
 
     def register(self, record: K) -> K:
-        """Add a record at the end. Raises this kind's error if its name is taken."""
+        """Add a record at the end. Raises this kind's error if it is none, or its name is taken."""
+        if not isinstance(record, self._made):
+            raise self._error(
+                f"A {self.what} was expected as a {self._made.__name__}; {clipped(record)} was "
+                "found."
+            )
+        for what in ("name", "label", "help"):
+            said = getattr(record, what)
+            if not isinstance(said, str) or not said.strip() or "\n" in said:
+                raise self._error(
+                    f"The {what} of a {self.what} is {clipped(said)}; a line of text was expected."
+                )
         if record.name in self._records:
             raise self._error(f"There is a {self.what} called {record.name!r} already.")
         self._records[record.name] = record

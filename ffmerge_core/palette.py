@@ -9,4 +9,6 @@ VERMILLION, SKY_BLUE, PURPLE, GREEN, ORANGE, BLUE = PALETTE = (
 )  # fmt: skip
 # Told from those, also by colour-blind readers, where six are not enough: at 3 to 1 on both pages.
 OLIVE, BROWN, VIOLET = "#999933", "#8C6D46", "#7B5CD6"
+# Free, for the next two methods: told from all of the above too.
+SPARE = SLATE, INDIGO = "#607878", "#9018F0"
 NEUTRAL = "#8A8A8A"

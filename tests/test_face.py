@@ -15,13 +15,13 @@ import pytest
 import torch
 
 import ffmerge_core as fm
-from ffmerge_core.plan.methods import Mark, Mergeable
+from ffmerge_core.plan.methods import Mergeable
 from ffmerge_core.tasks.windows import Stream, Window
 
 PUBLIC = {name: getattr(fm, name) for name in fm.__all__}
 # What an `FFSublayer` is to a plan, how a method is drawn, and what a text is cut into: nobody
 # makes one outside.
-INSIDE = (Mergeable, Mark, Stream, Window)
+INSIDE = (Mergeable, Stream, Window)
 HOSTILE = "<b>&\"'</b>"
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from reprlib import repr as clipped
 
 import torch
 from torch import nn
 
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.errors import PlanError
+from ffmerge_core.kinds import resolve
 from ffmerge_core.models.structure import Weights, permute_neurons, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.plan import Merge
 
 # Between two stacks' draws. Less than 2^32: torch's generator hears the lowest 32 bits of a seed.
 _APART = 2_654_435_761
@@ -66,6 +70,58 @@ class Group:
         assert self.feats is not None, "its method needs features, which was checked"
         match = self.feats.match(self.anchor.name, sublayer.name)
         return permute_neurons(self.weights(sublayer), match.permutation, sublayer.transposed)
+
+
+def shared_weights(method: Merge, group: Group) -> Weights:
+    """What a method gives for a group. Raises `PlanError` if that is not one sublayer's weights.
+
+    A method may be anybody's: what it forgot would be filled with a member's weights, and what it
+    changed in place would be the original's.
+    """
+    owned = [group.weights(sublayer) for sublayer in group.members]
+    before = _versions(owned)
+    found = resolve(method.merge)(group)
+    expected = group.weights(group.anchor)
+    if not isinstance(found, dict) or found.keys() != expected.keys():
+        what = ", ".join(map(str, found)) if isinstance(found, dict) else clipped(found)
+        raise PlanError(
+            f"Method {method.name!r} gave {what or 'nothing'}; the weights of one sublayer were "
+            f"expected, by role: {', '.join(expected)}."
+        )
+    for role, tensor in expected.items():
+        _check_like(method, role, found[role], tensor)
+    if before != _versions(owned):
+        raise PlanError(
+            f"Method {method.name!r} changed the original's weights in place. Let it work on "
+            "copies: tensor.detach().clone(). Load the model again."
+        )
+    own = {tensor.data_ptr() for weights in owned for tensor in weights.values()}
+    if same := [role for role, tensor in found.items() if tensor.data_ptr() in own]:
+        raise PlanError(
+            f"Method {method.name!r} gave the original's own tensor as {', '.join(same)}. Let it "
+            "give a copy: tensor.detach().clone()."
+        )
+    return found
+
+
+def _versions(owned: Iterable[Weights]) -> list[int]:
+    """How often each was changed in place, which tensors of inference mode do not count."""
+    every = (tensor for weights in owned for tensor in weights.values())
+    return [0 if tensor.is_inference() else tensor._version for tensor in every]
+
+
+def _check_like(method: Merge, role: str, found: object, expected: torch.Tensor) -> None:
+    said = tuple(expected.shape), expected.dtype, expected.device
+    if not isinstance(found, torch.Tensor):
+        what = clipped(found)
+    elif (tuple(found.shape), found.dtype, found.device) != said:
+        what = f"{tuple(found.shape)} in {found.dtype} on {found.device}"
+    else:
+        return
+    raise PlanError(
+        f"Method {method.name!r} gave {what} as {role}; a tensor of {said[0]} in {said[1]} on "
+        f"{said[2]} was expected."
+    )
 
 
 def permuted_average(group: Group) -> Weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ffmerge_core.analysis.features import Features
-from ffmerge_core.compression.merge_methods import Group
+from ffmerge_core.compression.merge_methods import Group, shared_weights
 from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.kinds import resolve
@@ -58,7 +58,7 @@ def apply(
     plan : Plan
         What to do.
     feats : Features, optional
-        From `calibrate`, of the same weights: needed by method "permute" and by `Narrow`.
+        From `calibrate`, of the same weights: needed where the method's record says "features".
     report : Report, optional
         Told how far it is; may raise `Cancelled`.
 
@@ -115,7 +115,8 @@ def _merge(
     for group in plan.groups:
         ordered = in_layer_order(group, model.sublayers)
         members = tuple(by_name[name] for name in ordered)
-        weights = resolve(plan.record.merge)(
+        weights = shared_weights(
+            plan.record,
             Group(
                 model=model.model,
                 members=members,
@@ -123,7 +124,7 @@ def _merge(
                 stack=model.stacks.index(members[0].stack),
                 seed=plan.seed,
                 feats=feats,
-            )
+            ),
         )
         for sublayer in members:
             # From the second on, these are the Parameters that the first now owns: tied.

@@ -4,7 +4,7 @@ Pure: knows names and numbers, never a model, so every wing may import it (a che
 must read a plan to tie again, the history stores one, the interface builds one).
 """
 
-# The order of these two is that of the methods, everywhere.
+# `merge`, `reduce`, `resize`: the order of their imports is that of the methods, everywhere.
 from ffmerge_core.plan.merge import (
     ANCHORS,
     NOTHING_MERGED,
@@ -17,22 +17,21 @@ from ffmerge_core.plan.merge import (
 from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.methods import (
     METHODS,
+    Mark,
     Merge,
     Method,
     Plan,
     Reduce,
-    merges,
-    plan_from_dict,
-    register_method,
-    searched,
 )
 from ffmerge_core.plan.quantizations import QUANTIZATIONS, Quantization
 from ffmerge_core.plan.reading import recipe_from_json
 from ffmerge_core.plan.recipe import Recipe
 from ffmerge_core.plan.recovery import Curve, CurvePoint, Recovery, Stopped
-from ffmerge_core.plan.reduce import DropFF, DropLayers, Factor, Narrow
+from ffmerge_core.plan.reduce import DropFF, DropLayers
 from ffmerge_core.plan.reduction import Reduction, Sized, Windowed
+from ffmerge_core.plan.registry import merges, plan_from_dict, register_method, searched
 from ffmerge_core.plan.repairs import REPAIRS, Repair
+from ffmerge_core.plan.resize import Factor, Narrow
 from ffmerge_core.plan.words import layers_in_words, plan_in_words, short, stack_of
 
 __all__ = [
@@ -47,6 +46,7 @@ __all__ = [
     "DropFF",
     "DropLayers",
     "Factor",
+    "Mark",
     "Merge",
     "MergePlan",
     "Mergeable",

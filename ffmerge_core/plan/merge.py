@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BLUE, GREEN, ORANGE, PURPLE
 from ffmerge_core.plan.mergeable import Mergeable
-from ffmerge_core.plan.methods import METHODS, Mark, Merge, Owned, Plan, merges
+from ffmerge_core.plan.methods import METHODS, Mark, Merge, Owned, Plan
 from ffmerge_core.plan.reduction import Sized, Windowed
+from ffmerge_core.plan.registry import merges
 from ffmerge_core.plan.repairs import REPAIRS
 from ffmerge_core.plan.values import one_of, whole
 
@@ -240,8 +241,8 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
         )
     if lone:
         raise PlanError(
-            f"{', '.join(lone)} in groups is a name, and a group of names was expected, such as "
-            '("encoder.3", "encoder.4"). A group of one has a comma: ("encoder.3",).'
+            f"{', '.join(lone)} in groups is a name, and a group of two or more names was "
+            'expected, such as ("encoder.3", "encoder.4").'
         )
     return tuple(tuple(group) for group in groups)
 

@@ -1,7 +1,7 @@
 """Plans, and the methods that they are of: every way to make a model smaller, a record each.
 
 A record is registered beside the class of its plans: merges in `plan.merge`, what they are
-compared with in `plan.reduce`, in this order.
+compared with in `plan.reduce` and `plan.resize`, in this order.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from reprlib import repr as clipped
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import Kind, Kinds, Work
@@ -100,7 +100,21 @@ class Plan:
 
 
 class Mark(NamedTuple):
-    """How a method is drawn: "#rrggbb", and the name of a plotly symbol."""
+    """How a method is drawn on charts. A record without one is a grey cross.
+
+    Attributes
+    ----------
+    colour : str
+        "#rrggbb", another than those of the methods that are known.
+    symbol : str
+        The name of a plotly symbol, such as "hexagram"; another than theirs too.
+
+    Examples
+    --------
+    >>> import ffmerge_core as fm
+    >>> fm.Mark("#607878", "hexagram").symbol
+    'hexagram'
+    """
 
     colour: str
     symbol: str
@@ -211,6 +225,7 @@ class Methods(Kinds[Method]):
 
     def register(self, record: Method) -> Method:
         """Add a record at the end; `PlanError` if it does not fit the others, or its own plans."""
+        self._fits(record)
         said = record.plan.kind, record.plan
         for other in self.values():
             if other.plan.kind == said[0] and other.plan is not said[1]:
@@ -232,66 +247,21 @@ class Methods(Kinds[Method]):
                 )
         return super().register(record)
 
-
-METHODS = Methods("method", PlanError)
-
-
-def merges() -> tuple[str, ...]:
-    """The names of the methods that merge, in order."""
-    return tuple(name for name, record in METHODS.items() if isinstance(record, Merge))
-
-
-def searched() -> tuple[str, ...]:
-    """The names of the methods that a search of windows may try, in order."""
-    return tuple(name for name, record in METHODS.items() if record.searched)
-
-
-def plan_from_dict(data: Mapping[str, Any]) -> Plan:
-    """Inverse of any plan's `to_dict`; refuses unknown kinds and fields."""
-    classes = {record.plan.kind: record.plan for record in METHODS.values()}
-    kind = data.get("kind", next(iter(classes)))
-    if not isinstance(kind, str) or kind not in classes:
-        raise PlanError(
-            f"A plan of kind {clipped(kind)} was found; this version reads {', '.join(classes)}."
-        )
-    return classes[kind].from_dict(data)
+    def _fits(self, record: Method) -> None:
+        """Raise `PlanError` if it is no record, or its class of plans or its needs are none."""
+        if not isinstance(record, Merge | Reduce):
+            raise PlanError(f"A method is a Merge or a Reduce; {clipped(record)} was found.")
+        plan: object = record.plan
+        if not (isinstance(plan, type) and issubclass(plan, Plan) and hasattr(plan, "kind")):
+            raise PlanError(
+                f"The plan of method {record.name!r} is {clipped(plan)}; a class of plans with a "
+                "kind was expected, such as MergePlan."
+            )
+        if unknown := set(record.needs) - set(get_args(Need)):
+            raise PlanError(
+                f"Method {record.name!r} needs {', '.join(map(repr, sorted(unknown)))}; the needs "
+                f"are {', '.join(get_args(Need))}."
+            )
 
 
-def register_method(method: Method) -> Method:
-    """Make a method of your own known, at the end of the list.
-
-    Parameters
-    ----------
-    method : Merge or Reduce
-        Its record, which pages, command line, search, baselines and figures read.
-
-    Returns
-    -------
-    Method
-        The same record.
-
-    Raises
-    ------
-    PlanError
-        If there is a method of its name.
-
-    Examples
-    --------
-    >>> import ffmerge_core as fm
-    >>> def halves(group):
-    ...     own = group.weights(group.anchor)
-    ...     return {role: tensor.detach() / 2 for role, tensor in own.items()}
-    >>> record = fm.register_method(
-    ...     fm.Merge(
-    ...         name="halves",
-    ...         label="Halves",
-    ...         help="Ties all to half of the anchor's weights.",
-    ...         plan=fm.MergePlan,
-    ...         needs=frozenset({"anchor"}),
-    ...         merge=halves,
-    ...     )
-    ... )
-    >>> fm.MergePlan((("encoder.1", "encoder.2"),), method="halves").record is record
-    True
-    """
-    return METHODS.register(method)
+METHODS = Methods("method", PlanError, made=Method)

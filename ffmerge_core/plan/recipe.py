@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ffmerge_core.plan.methods import Plan, plan_from_dict
+from ffmerge_core.plan.methods import Plan
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.plan.recovery import Recovery
+from ffmerge_core.plan.registry import plan_from_dict
 from ffmerge_core.plan.values import fields_of, one_of, whole
 
 

@@ -226,7 +226,8 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
         named = ", ".join(map(str, classes)) or "no class named"
         raise UnsupportedModelError(
             f"{folder} holds a {config['model_type']} model ({named}). Of transformers' models, "
-            f"{', '.join(known[:-1])} and {known[-1]} are known here."
+            f"{', '.join(known[:-1])} and {known[-1]} are known here. Declare yours with "
+            "fm.register_family before it is loaded."
         )
     kind = getattr(transformers, classes[0])
     try:

@@ -82,5 +82,6 @@ def read_record(folder: Path) -> Record | None:
             raise
         problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise SourceError(
-            f"{path} is damaged or edited ({problem}). Save the model again."
+            f"{path} is damaged or edited, or needs what is not here ({problem}). Otherwise save "
+            "the model again."
         ) from None

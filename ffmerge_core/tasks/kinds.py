@@ -113,6 +113,7 @@ TASKS = Kinds(
             shows="sentences",
         ),
     ),
+    made=TaskKind,
 )
 
 

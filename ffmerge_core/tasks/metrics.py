@@ -166,6 +166,7 @@ METRICS = Kinds(
             answers=False,
         ),
     ),
+    made=Metric,
 )
 
 

@@ -115,7 +115,10 @@ def test_what_cannot_be_met_is_a_sentence_and_no_run(
         ((DEMO,), "One budget is needed. Give either --recipe FILE or --parameters N"),
         (("--parameters", 400_000), "Give SOURCE"),
         ((DEMO, "--recipe", "FILE", "--parameters", 400_000), "Give either --recipe FILE"),
-        (("demo:gpt2-code", "--recipe", "FILE"), "a recipe of demo:vit-digits, not of demo:gpt2-code"),
+        (
+            ("demo:gpt2-code", "--recipe", "FILE"),
+            "demo:vit-digits, not of demo:gpt2-code",
+        ),
         (("--recipe", "FILE", "--data", "digits"), "Leave out --data and --fidelity"),
         ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has no recovery"),
         ((DEMO, "--parameters", 0), "--parameters"),

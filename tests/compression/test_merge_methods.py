@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import ffmerge_core as fm
-from ffmerge_core.compression.merge_methods import average, random_draw
+from ffmerge_core.compression.merge_methods import average, copy_of_anchor, random_draw
 from ffmerge_core.models.structure import set_weights, weights_by_role
+from ffmerge_core.plan import METHODS
 from tests.conftest import noise_task, timm_vit
 from tests.models.tiny import NoiseTask, gpt2, marian
 
@@ -145,7 +147,7 @@ def test_a_forgotten_bracket_is_told_with_what_was_meant() -> None:
         'Put each group in brackets of its own: groups=(("encoder.1", "encoder.2"),).'
     )
     for lone in ((("encoder.1", "encoder.2"), "encoder.3"), ("encoder.3",)):
-        with pytest.raises(fm.PlanError, match="A group of one has a comma"):
+        with pytest.raises(fm.PlanError, match="a group of two or more names"):
             fm.MergePlan(groups=lone)  # type: ignore[arg-type]
     with pytest.raises(fm.PlanError, match="a list of groups of names was expected"):
         fm.MergePlan(groups="encoder.1")  # type: ignore[arg-type]
@@ -163,3 +165,40 @@ def test_the_middle_of_an_even_group_is_the_earlier_one() -> None:
     assert plan.anchor_of(("encoder.0", "encoder.1")) == "encoder.0"
     assert plan.anchor_of(("encoder.0", "encoder.1", "encoder.2")) == "encoder.1"
     assert plan.anchor_of(tuple("abcd")) == "b"
+
+
+def changed_in_place(group: fm.Group) -> dict[str, torch.Tensor]:
+    own = group.weights(group.members[1])
+    with torch.no_grad():
+        own["in.bias"].add_(1)
+    return copy_of_anchor(group)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (lambda group: {}, r"gave nothing; .* by role: in\.weight, in\.bias"),
+        (lambda group: None, "gave None; the weights of one sublayer"),
+        (lambda group: {**copy_of_anchor(group), "gate.weight": torch.ones(1)}, "gate.weight; the"),
+        (
+            lambda group: copy_of_anchor(group) | {"in.weight": torch.ones(2, 3)},
+            r"gave \(2, 3\) in torch\.float32 on cpu as in\.weight; a tensor of",
+        ),
+        (
+            lambda group: {role: each.double() for role, each in copy_of_anchor(group).items()},
+            r"in torch\.float64 on cpu as in\.weight",
+        ),
+        (lambda group: copy_of_anchor(group) | {"in.bias": 3}, r"gave 3 as in\.bias"),
+        (lambda group: group.weights(group.anchor), "the original's own tensor as in.weight"),
+        (changed_in_place, "changed the original's weights in place"),
+    ],
+)
+def test_what_is_no_sublayers_weights_is_refused(
+    method: Callable[[fm.Group], Any], said: str
+) -> None:
+    model = fm.load(timm_vit())
+    record = fm.Merge(
+        name="own", label="Own", help="Gives what it gives.", plan=fm.MergePlan, merge=method
+    )
+    with METHODS.registered(record), pytest.raises(fm.PlanError, match=said):
+        fm.apply(model, fm.MergePlan((("encoder.0", "encoder.1"),), "own"))

@@ -1,12 +1,14 @@
 """Records by name, in their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+import ffmerge_core as fm
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import Kind, Kinds, resolve
+from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import (
     METHODS,
     DropFF,
@@ -144,3 +146,40 @@ def test_a_plan_of_no_place_and_no_size_is_no_rival() -> None:
     with METHODS.registered(reduces(Loose, "loose")):
         assert "loose" not in rivals(MergePlan((("encoder.0", "encoder.1"),)))
         assert "loose" not in rivals(1_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"help": ""}, "The help of a method is ''; a line of text"),
+        ({"name": None}, "The name of a method is None"),
+        ({"label": "two\nlines"}, "The label of a method"),
+        ({"plan": DropFF(("encoder.1",))}, "a class of plans with a kind was expected"),
+        ({"plan": dict}, "a class of plans with a kind was expected"),
+        ({"needs": frozenset({"labels"})}, "needs 'labels'; the needs are anchor, features, seed"),
+    ],
+)
+def test_a_record_that_says_too_little_of_itself_is_refused(changes: Any, said: str) -> None:
+    whole = dict(name="own", label="Own", help="Does it.", plan=MergePlan, merge=len)
+    with pytest.raises(PlanError, match=said):
+        METHODS.register(Merge(**{**whole, **changes}))
+    assert "own" not in METHODS
+
+
+@pytest.mark.parametrize("record", [named("a"), len, None])
+def test_what_is_no_record_of_a_method_is_refused(record: Any) -> None:
+    with pytest.raises(PlanError, match="a Merge or a Reduce"):
+        METHODS.register(record)
+
+
+@pytest.mark.parametrize("register", [fm.register_task, fm.register_metric, fm.register_family])
+def test_what_is_no_record_of_another_kind_is_refused(register: Any) -> None:
+    with pytest.raises(fm.FFMergeError, match="was expected.*was found"):
+        register(named("a"))
+
+
+@pytest.mark.parametrize("classes", ["LlamaForCausalLM", (), (("transformers",),), (dict,)])
+def test_the_classes_of_a_family_are_pairs(classes: Any) -> None:
+    family = replace(next(iter(FAMILIES.values())), name="own", classes=classes)
+    with pytest.raises(fm.UnsupportedModelError, match="pairs of a package and a class name"):
+        fm.register_family(family)

@@ -21,7 +21,7 @@ from ffmerge_core.models.structure import (
     weights_by_role,
 )
 from ffmerge_core.models.sublayers import FFSublayer
-from tests.models.tiny import MODELS, NoiseTask, gpt2, logits, marian, opt
+from tests.models.tiny import DECODERS, MODELS, NoiseTask, gpt2, logits, marian, opt
 
 
 @pytest.fixture(params=MODELS)
@@ -39,8 +39,7 @@ def check(module: nn.Module, sublayers: tuple[FFSublayer, ...]) -> None:
 
 def test_it_is_proven_and_its_stacks_are_named(module: nn.Module) -> None:
     model = fm.load(module)
-    expected = {"MarianMTModel": ("encoder", "decoder"), "GPT2LMHeadModel": ("decoder",)}
-    expected["OPTForCausalLM"] = ("decoder",)
+    expected = {"MarianMTModel": ("encoder", "decoder"), **dict.fromkeys(DECODERS, ("decoder",))}
     assert model.stacks == expected.get(type(module).__name__, ("encoder",))
     assert [s.index for s in model.sublayers] == [0, 1, 2] * len(model.stacks)
 

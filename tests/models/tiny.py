@@ -106,6 +106,8 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "OPT post-norm": lambda: opt(do_layer_norm_before=False),
     "Marian": marian,
 }
+# Their classes.
+DECODERS = ("GPT2LMHeadModel", "OPTForCausalLM")
 
 
 def logits(module: nn.Module, batch: Batch) -> torch.Tensor:

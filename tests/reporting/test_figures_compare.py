@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 
+from ffmerge_core.palette import SPARE
 from ffmerge_core.plan import METHODS
 from ffmerge_core.reporting.figures import RunPoint, compare_chart, pareto_front
 from ffmerge_core.reporting.figures.compare import ORIGINAL, mark_of
@@ -143,7 +144,9 @@ VISION = {
 
 
 def every_mark():
-    return [mark_of(name) for name in (ORIGINAL, *METHODS)]
+    """Of every method, and with the colours that the next ones will take."""
+    spare = [(colour, f"none yet {colour}") for colour in SPARE]
+    return [mark_of(name) for name in (ORIGINAL, *METHODS)] + spare
 
 
 @pytest.mark.parametrize("vision", VISION)

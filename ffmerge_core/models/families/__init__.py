@@ -7,6 +7,7 @@ else other rooms ask. What is declared here is not believed but proven at every 
 
 from __future__ import annotations
 
+from reprlib import repr as clipped
 from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import UnsupportedModelError
@@ -20,7 +21,9 @@ from ffmerge_core.tasks.kinds import TASKS
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES: Kinds[Family] = Kinds("family", UnsupportedModelError, (*vision.FAMILIES, *text.FAMILIES))
+FAMILIES: Kinds[Family] = Kinds(
+    "family", UnsupportedModelError, (*vision.FAMILIES, *text.FAMILIES), made=Family
+)
 
 
 def register_family(family: Family) -> Family:
@@ -75,7 +78,14 @@ def register_family(family: Family) -> Family:
     >>> fm.register_family(llama).name
     'transformers Llama'
     """
+    if not isinstance(family, Family):
+        raise UnsupportedModelError(f"A Family was expected; {clipped(family)} was found.")
     TASKS.of(family.kind)
+    if not family.classes or not all(map(_is_class, family.classes)):
+        raise UnsupportedModelError(
+            f"The classes of {family.name} are {clipped(family.classes)}; pairs of a package and a "
+            'class name were expected, such as (("transformers", "LlamaForCausalLM"),).'
+        )
     for key in family.classes:
         for other in FAMILIES.values():
             if key in other.classes:
@@ -84,6 +94,10 @@ def register_family(family: Family) -> Family:
                     "that no other family has."
                 )
     return FAMILIES.register(family)
+
+
+def _is_class(key: object) -> bool:
+    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(each, str) for each in key)
 
 
 def family_of(model: nn.Module) -> Family:
