@@ -160,7 +160,7 @@ def test_a_plan_of_no_place_and_no_size_is_no_rival() -> None:
     ],
 )
 def test_a_record_that_says_too_little_of_itself_is_refused(changes: Any, said: str) -> None:
-    whole = dict(name="own", label="Own", help="Does it.", plan=MergePlan, merge=len)
+    whole = {"name": "own", "label": "Own", "help": "Does it.", "plan": MergePlan, "merge": len}
     with pytest.raises(PlanError, match=said):
         METHODS.register(Merge(**{**whole, **changes}))
     assert "own" not in METHODS
@@ -174,7 +174,7 @@ def test_what_is_no_record_of_a_method_is_refused(record: Any) -> None:
 
 @pytest.mark.parametrize("register", [fm.register_task, fm.register_metric, fm.register_family])
 def test_what_is_no_record_of_another_kind_is_refused(register: Any) -> None:
-    with pytest.raises(fm.FFMergeError, match="was expected.*was found"):
+    with pytest.raises(fm.FFMergeError, match=r"was expected.*was found"):
         register(named("a"))
 
 
