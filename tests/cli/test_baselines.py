@@ -113,10 +113,16 @@ def test_what_cannot_be_met_is_a_sentence_and_no_run(
     ("options", "said"),
     [
         ((DEMO,), "One budget is needed. Give either --recipe FILE or --parameters N"),
-        (("--parameters", 400_000), "Give SOURCE"),
-        ((DEMO, "--recipe", "FILE", "--parameters", 400_000), "one of them"),
-        (("demo:gpt2-code", "--recipe", "FILE"), "is of demo:vit-digits, not of demo:gpt2-code"),
-        (("--recipe", "FILE", "--data", "digits"), "leave --data, --fidelity out"),
+        (("--parameters", 400_000), "was given without a model. Give SOURCE as well"),
+        (
+            (DEMO, "--recipe", "FILE", "--parameters", 400_000),
+            "Give either --recipe FILE or --parameters N",
+        ),
+        (
+            ("demo:gpt2-code", "--recipe", "FILE"),
+            "recipe of demo:vit-digits, not of demo:gpt2-code",
+        ),
+        (("--recipe", "FILE", "--data", "digits"), "Leave out --data and --fidelity"),
         ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has no recovery"),
         ((DEMO, "--parameters", 0), "--parameters"),
         ((DEMO, "--recipe", "FILE", "--kind", "best"), "--kind"),
