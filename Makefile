@@ -1,20 +1,31 @@
-# `make app` serves the dashboard; `make test` runs every test. Both install what they need.
+# `make app` serves the dashboard; `make test` runs the tests, `make test-all` the slow ones too.
+# Each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs
+# A process a core, one thread each; more than four would fill the memory of many machines.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: app test lint bench reproduce clean
+.PHONY: app test test-all lint docs bench reproduce clean
 
 app: $(VENV)/app.stamp
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
+
+test-all: $(VENV)/dev.stamp
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in build/docs/index.html; a warning is an error.
+docs: $(DOCS)/docs.stamp
+	$(DOCS)/bin/python -m sphinx -W --keep-going --quiet --fresh-env docs build/docs
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.main_job
@@ -26,11 +37,11 @@ reproduce: $(VENV)/app.stamp
 	$(BIN)/ffmerge reproduce
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DOCS)
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(DOCS)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 app")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
@@ -39,4 +50,8 @@ $(VENV)/app.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+$(DOCS)/docs.stamp: requirements-docs.txt | $(DOCS)/bin/python
+	$(DOCS)/bin/python -m pip install --quiet -r requirements-docs.txt
 	touch $@

@@ -18,13 +18,18 @@ EXTRAS = {
 }
 
 
+def is_there(package: str) -> bool:
+    """Whether a package is installed; it is not imported."""
+    return find_spec(package) is not None
+
+
 def require(package: str, what: str, error: type[FFMergeError] = MissingPackageError) -> None:
     """Raise `error`, saying what to install, if a package of an extra is absent.
 
     what: needs it, as a sentence begins: "A recovery".
     """
-    if find_spec(package) is None:
+    if not is_there(package):
         raise error(
-            f"{what} needs {package}, which is not installed. Install it: "
-            f'pip install "ffmerge[{EXTRAS[package]}]".'
+            f"{what} needs {package}, which is not installed. Install it: pip install "
+            + (f'"ffmerge[{EXTRAS[package]}]".' if package in EXTRAS else f"{package}.")
         )

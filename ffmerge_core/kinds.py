@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from reprlib import repr as clipped
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ffmerge_core.errors import FFMergeError
@@ -48,9 +49,14 @@ class Kind:
     source: str = ""
 
     @property
+    def said(self) -> str:
+        """Its sentence within another: "aligns neurons, then averages"."""
+        return _lower(self.help).removesuffix(".")
+
+    @property
     def line(self) -> str:
         """ "Permute: aligns neurons, then averages"."""
-        return f"{self.label}: {_lower(self.help).removesuffix('.')}"
+        return f"{self.label}: {self.said}"
 
     @property
     def sentence(self) -> str:
@@ -84,10 +90,10 @@ class Kinds(Mapping[str, K], Generic[K]):
 
     def of(self, name: str) -> K:
         """The record of a name; an error that lists the known ones if there is none."""
-        if name not in self._records:
-            raise self._error(
-                f"{self.what} is {name!r}; it must be one of {', '.join(self._records)}."
-            )
+        # What is no text may be no key either.
+        if not isinstance(name, str) or name not in self._records:
+            known = f"it must be one of {', '.join(self)}" if self._records else "none is known"
+            raise self._error(f"{self.what} is {clipped(name)}; {known}.")
         return self._records[name]
 
     def register(self, record: K) -> K:

@@ -11,6 +11,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.plan import Recipe
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.runs import LONGEST_NAME, Run
+from ffmerge_core.tasks.metrics import METRICS
 from pages._ui.compare.baselines import baselines
 from pages._ui.compare.chart import chart
 from pages._ui.compare.table import filtered, table
@@ -81,12 +82,20 @@ def _restore() -> None:
         st.session_state["problem"] = str(error)
 
 
+def _unknown(run: Run) -> str | None:
+    """What of a run's scores is not known here, if anything."""
+    scores = ((run.result or {}).get("merged") or {}).get("validation")
+    if scores and scores["metric"] not in METRICS:
+        return f"measured by {scores['metric']}, a metric that is not registered,"
+    return None
+
+
 def comparable(runs: Sequence[Run], subject: Subject) -> list[Run]:
     """Runs of what is open, as it is now, with a plan that is known here; the others counted."""
     mine = []
     others: Counter[str] = Counter()
     for run in runs:
-        unlike = subject.unlike_run(run.recipe)
+        unlike = subject.unlike_run(run.recipe) or _unknown(run)
         if unlike is None:
             mine.append(run)
         else:

@@ -22,6 +22,7 @@ from pages._ui.pieces.widgets import (
     guarded,
     next_step,
     weights_label,
+    without_anchor,
 )
 from pages._ui.state.recipes import LARGEST_SEED, recipe_of
 from pages._ui.state.shared import current_workspace, run_store, shelf
@@ -44,8 +45,8 @@ def choose(subject: Subject) -> Recipe:
         format_func=str.capitalize,
         disabled="anchor" not in METHODS[method].needs,
         help="The anchor is the layer of each group that the others are aligned to, or copied "
-        "from. In a group of even size, the middle is the earlier of the two middle layers. A "
-        "plain average and a random draw have no anchor.",
+        "from. In a group of even size, the middle is the earlier of the two middle layers. "
+        + without_anchor(merges()),
     )
     with left:
         seed = (

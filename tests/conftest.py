@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,12 +14,40 @@ import torch
 from torch import nn
 
 import ffmerge_core as fm
+from ffmerge_core import extras
 
 # One thread each: the tests run side by side, a process a core. What they start inherits it.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 SIZE, CHANNELS, CLASSES = 8, 1, 10
+
+# Packages of extras that are not installed, and those of them that the running test asked for.
+ABSENT = frozenset(package for package in extras.EXTRAS if not extras.is_there(package))
+_asked_for: set[str] = set()
+
+
+def _asking(package: str, parent: str | None = None) -> ModuleSpec | None:
+    _asked_for.update({package} & ABSENT)
+    return find_spec(package, parent)
+
+
+extras.find_spec = _asking
+
+
+def pytest_runtest_logstart() -> None:
+    _asked_for.clear()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A test that fails for want of an optional package is skipped, with the reason."""
+    report = yield
+    if report.failed and (lacking := sorted(_asked_for)):
+        report.outcome = "skipped"
+        where = str(item.path), item.location[1] or 0
+        report.longrepr = (*where, f"Skipped: {' and '.join(lacking)} is not installed")
+    return report
 
 
 def randomise(model: nn.Module, scale: float = 0.3) -> nn.Module:

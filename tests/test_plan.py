@@ -50,12 +50,18 @@ DECODER = [Stub(f"decoder.{index}") for index in range(2)]
 @pytest.mark.parametrize(
     ("groups", "reason"),
     [
-        ((("encoder.0",),), "at least two"),
-        (((),), "at least two"),
+        ((("encoder.0",),), r"^Group 1 has 1 sublayer\. A group needs at least two to merge"),
+        (
+            (("encoder.0", "encoder.1"), ()),
+            r"^Group 2 has 0 sublayers\. A group needs",
+        ),
         ((("encoder.0", "encoder.9"),), r"encoder\.9 is not an FF sublayer"),
         ((("encoder.0", "encoder.0"),), "twice in group 1"),
-        ((("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")), "already in group 1"),
-        ((("encoder.0", "decoder.0"),), "different stacks"),
+        (
+            (("encoder.0", "encoder.1"), ("encoder.1", "encoder.2")),
+            r"^encoder\.1 is already in group 1\. .* one group only: edit or remove that group",
+        ),
+        ((("encoder.0", "decoder.0"),), r"different stacks; .* stack\. Make one group for each\.$"),
     ],
 )
 def test_groups_that_cannot_be_merged(groups: tuple[tuple[str, ...], ...], reason: str) -> None:
@@ -68,9 +74,15 @@ def test_groups_that_cannot_be_merged(groups: tuple[tuple[str, ...], ...], reaso
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"d_ff": 64}, r"encoder\.0 and encoder\.1 have widths d_ff 32 and 64.*Split the group"),
-        ({"d_model": 16}, "model widths 8 and 16"),
-        ({"activation": "relu"}, "built differently"),
+        (
+            {"d_ff": 64},
+            r"encoder\.0 and encoder\.1 have widths d_ff 32 and 64; .* Split the group\.$",
+        ),
+        ({"d_model": 16}, r"have model widths 8 and 16; a group needs equal widths"),
+        (
+            {"activation": "relu"},
+            r"built differently .* or inner norm.* Split the group\.$",
+        ),
     ],
 )
 def test_unequal_members_are_refused(change: dict[str, object], reason: str) -> None:
@@ -103,6 +115,7 @@ def test_layer_order() -> None:
 def test_values_are_frozen_and_survive_json() -> None:
     recipe = Recipe("demo:vit-digits", MergePlan((("a", "b"),), "vanilla", "last"), seed=3)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert "repair" not in recipe.to_dict()["plan"], "as recipes said before there were any"
     assert hash(recipe) == hash(Recipe.from_dict(recipe.to_dict()))
     with pytest.raises(FrozenInstanceError):
         recipe.seed = 4  # type: ignore[misc]
@@ -133,7 +146,8 @@ def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
         ({"method": "average"}, "method is 'average'; it must be one of permute"),
         ({"anchor": "best"}, "anchor is 'best'"),
         ({"kind": "drop"}, "kind 'drop'"),
-        ({"repair": "ridge"}, "no field 'repair'"),
+        ({"repair": "ridge"}, "repair is 'ridge'; none is known"),
+        ({"colour": "red"}, "no field 'colour'"),
     ],
 )
 def test_unknown_choices_are_refused(change: dict[str, object], reason: str) -> None:

@@ -68,8 +68,7 @@ def standardised(hidden: Tensor) -> Tensor:
     columns = hidden - mean.to(hidden.dtype)
     norm = torch.linalg.vector_norm(columns, dim=0, dtype=torch.float64)
     magnitude = mean.abs() * hidden.shape[0] ** 0.5
-    alive = norm > _DEAD * (magnitude + norm)
-    scale = torch.where(alive, 1 / norm.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    scale = torch.where(norm > _DEAD * magnitude, 1 / norm, 0.0)
     return columns * scale.to(hidden.dtype)
 
 

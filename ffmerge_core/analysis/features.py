@@ -225,9 +225,15 @@ def similarity_matrix(
         assert view.matrix is not None, "what has no tap has a measure of its own"
         values = resolve(view.matrix)(feats, names, on_pair)
     else:
-        readers = [partial(getattr, feats[name], view.tap) for name in names]
+        readers = [partial(_tapped, feats, name, view.tap) for name in names]
         values = resolve(measure.matrix)(readers, on_pair=on_pair)
     return pd.DataFrame(values.numpy(), index=names, columns=names)
+
+
+def _tapped(feats: Features, name: str, tap: str) -> Tensor:
+    """Read when it is needed: not all sublayers' features need be in memory at once."""
+    values: Tensor = getattr(feats[name], tap)
+    return values
 
 
 def aligned_matrix(

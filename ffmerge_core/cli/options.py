@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.kinds import Kind
 from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, REPAIRS, Anchor, merges, searched
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
@@ -32,10 +33,10 @@ def one_of(known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
     return parse
 
 
-def described(names: Iterable[str]) -> str:
-    """ "permute aligns neurons, then averages; …", for help."""
-    helps = ((name, METHODS[name].help.removesuffix(".")) for name in names)
-    return "; ".join(f"{name} {said[:1].lower()}{said[1:]}" for name, said in helps) + "."
+def described(records: Mapping[str, Kind], names: Iterable[str] | None = None) -> str:
+    """ "permute: aligns neurons, then averages; …", for help."""
+    chosen = records if names is None else names
+    return "; ".join(f"{name}: {records[name].said}" for name in chosen) + "."
 
 
 SourceArgument = Annotated[
@@ -124,7 +125,7 @@ MethodOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(merges),
-        help="How a group becomes one FF sublayer: " + described(merges()),
+        help="How a group becomes one FF sublayer: " + described(METHODS, merges()),
     ),
 ]
 RepairOption = Annotated[
@@ -149,7 +150,7 @@ SearchedOption = Annotated[
         "--method",
         metavar="NAME",
         parser=one_of(searched),
-        help="A method to try, repeatable. " + described(searched()),
+        help="A method to try, repeatable. " + described(METHODS, searched()),
     ),
 ]
 AnchorsOption = Annotated[
@@ -158,12 +159,17 @@ AnchorsOption = Annotated[
         "--anchor",
         metavar="NAME",
         parser=one_of(lambda: ANCHORS),
-        help=f"The layer of a window that the others are aligned to: {', '.join(ANCHORS)}. "
-        "Repeatable.",
+        help=f"The layer of a window that the others are aligned to: {', '.join(ANCHORS)}. The "
+        "middle of an even window is the earlier of the two. Repeatable.",
     ),
 ]
 AnchorOption = Annotated[
-    Anchor, typer.Option("--anchor", help="The layer of each group that the others are aligned to.")
+    Anchor,
+    typer.Option(
+        "--anchor",
+        help="The layer of each group that the others are aligned to. The middle of an even group "
+        "is the earlier of the two.",
+    ),
 ]
 RecipeOption = Annotated[
     Path | None,
@@ -181,8 +187,7 @@ QuantizeOption = Annotated[
         "--quantize",
         metavar="NAME",
         parser=one_of(lambda: QUANTIZATIONS),
-        help="Round FF and attention weights to int8 after the merge. llm.int8 also rounds the "
-        "inputs.",
+        help="Round FF and attention weights after the merge. " + described(QUANTIZATIONS),
     ),
 ]
 ExportOption = Annotated[
@@ -194,7 +199,7 @@ LayoutOption = Annotated[
         "--layout",
         metavar="NAME",
         parser=one_of(lambda: LAYOUTS),
-        help="compact keeps one copy of merged weights. portable opens without ffmerge.",
+        help="How the folder is written. " + described(LAYOUTS),
     ),
 ]
 OverwriteOption = Annotated[

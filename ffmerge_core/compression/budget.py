@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ffmerge_core.analysis.calibration import calibrate
+from ffmerge_core.analysis.features import Features
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
@@ -76,14 +78,17 @@ def baselines(
     ((('encoder.4', 'encoder.5'),), 47)
     """
     found = candidates(model, budget, kinds)
-    tried = sum(len(plans) for plans in found.values() if len(plans) > 1)
+    windows = [plan for plans in found.values() if len(plans) > 1 for plan in plans]
+    feats = calibrate(model) if any(plan.needs_features for plan in windows) else None
+    tried = len(windows)
     chosen: dict[str, Plan] = {}
     done = 0
     for kind, plans in found.items():
         losses = []
         for plan in plans if len(plans) > 1 else ():
             where = f"Choosing the window, {kind} {short(plan.names)}: "
-            losses.append(_loss(model, plan, part(report, done / tried, (done + 1) / tried, where)))
+            told = part(report, done / tried, (done + 1) / tried, where)
+            losses.append(_loss(model, plan, feats, told))
             done += 1
         chosen[kind] = plans[losses.index(min(losses))] if losses else plans[0]
     return chosen
@@ -232,8 +237,8 @@ def _least(model: LoadedModel, sizes: _Sizes) -> int:
     return min(parameters_left(model, plan) for plans in sizes for plan in plans)
 
 
-def _loss(model: LoadedModel, plan: Plan, report: Report) -> float:
-    loss = evaluate(apply(model, plan), "validation", report).loss
+def _loss(model: LoadedModel, plan: Plan, feats: Features | None, report: Report) -> float:
+    loss = evaluate(apply(model, plan, feats), "validation", report).loss
     return math.inf if math.isnan(loss) else loss
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from ffmerge_core.extras import is_there
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, eval_mode
 from ffmerge_core.tasks.task import Task
@@ -154,4 +154,4 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["threads"] = str(torch.get_num_threads())
-    return found | {name: version(name) for name in _LIBRARIES if find_spec(name)}
+    return found | {name: version(name) for name in _LIBRARIES if is_there(name)}

@@ -87,6 +87,7 @@ def apply(
     >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
     True
     """
+    _check_untouched(model)
     plan.check(model.sublayers)
     return applied(model, plan, feats, report)
 
@@ -95,11 +96,7 @@ def applied(
     model: LoadedModel, plan: Plan, feats: Features | None, report: Report = silent
 ) -> LoadedModel:
     """As `apply`, for a plan that was checked."""
-    if model.plan is not None:
-        raise PlanError(
-            "This model is already merged or reduced. Apply a plan to the original model."
-        )
-    refuse_int8(model.model, model.sublayers, PlanError)
+    _check_untouched(model)
     if plan.needs_features:
         _check_features(model, plan, feats)
     if isinstance(plan, MergePlan):
@@ -180,9 +177,20 @@ def aligned_pairs(plan: Plan, feats: Features) -> tuple[AlignedPair, ...]:
     return tuple(pairs)
 
 
+def _check_untouched(model: LoadedModel) -> None:
+    if model.plan is not None:
+        raise PlanError(
+            "This model is already merged or reduced. Apply a plan to the original model."
+        )
+    refuse_int8(model.model, model.sublayers, PlanError)
+
+
 def _check_features(model: LoadedModel, plan: Plan, feats: Features | None) -> None:
     if feats is None:
-        raise PlanError(f'Method "{plan.method}" needs features: pass calibrate(model) as well.')
+        what = f'Method "{plan.method}"'
+        if isinstance(plan, MergePlan) and not plan.aligns:
+            what = f'Repair "{plan.repair}"'
+        raise PlanError(f"{what} needs features: pass calibrate(model) as well.")
     if feats.revision != model.revision:
         raise PlanError(
             "The features were taken from other weights than those of this model. Calibrate the "

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from ffmerge_core.analysis.features import Features
 from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.kinds import resolve
@@ -37,7 +39,7 @@ def reduce(
         model=reduced,
         sublayers=left,
         plan=plan,
-        settings=_settings(model, left, plan),
+        settings=_settings(model, reduced, plan),
     )
     if result.n_parameters != expected:
         raise ProofError(
@@ -65,14 +67,13 @@ def fits(plan: Plan, sublayers: Sequence[FFSublayer]) -> bool:
     return True
 
 
-def _settings(
-    model: LoadedModel, left: tuple[FFSublayer, ...], plan: Plan
-) -> Mapping[str, Mapping[str, Any]]:
+def _settings(model: LoadedModel, module: nn.Module, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
     """What timm is told to build; transformers' models carry their own configuration."""
     config = model.settings.get(CONFIG)
     # What timm can build anew has blocks that are whole, and fewer of them.
     if config is None or not plan.record.portable:
         return model.settings
-    depth = {model.family.depths["encoder"]: len(left)}
+    blocks = module.get_submodule(model.sublayers[0].block.rpartition(".")[0])
+    depth = {model.family.depths["encoder"]: sum(1 for _ in blocks.children())}
     arguments = {**(config.get("model_args") or {}), **depth}
     return {**model.settings, CONFIG: {**config, "model_args": arguments}}

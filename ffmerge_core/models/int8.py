@@ -64,7 +64,8 @@ class LLMInt8Linear(nn.Linear):
 
 def check_installed(how: str, error: type[FFMergeError]) -> None:
     """Raise `error` if what computes with such weights is not there."""
-    require(QUANTIZATIONS.of(how).requires, how, error)
+    for package in QUANTIZATIONS.of(how).requires:
+        require(package, how, error)
 
 
 def lay_out_int8(

@@ -14,10 +14,10 @@ from ffmerge_core.plan.merge import (
     in_layer_order,
     rivals,
 )
+from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.methods import (
     METHODS,
     Merge,
-    Mergeable,
     Method,
     Plan,
     Reduce,

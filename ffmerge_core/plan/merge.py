@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BLUE, GREEN, ORANGE, PURPLE
-from ffmerge_core.plan.methods import METHODS, Mark, Merge, Mergeable, Owned, Plan, merges
+from ffmerge_core.plan.mergeable import Mergeable
+from ffmerge_core.plan.methods import METHODS, Mark, Merge, Owned, Plan, merges
+from ffmerge_core.plan.reduction import Sized, Windowed
 from ffmerge_core.plan.repairs import REPAIRS
 from ffmerge_core.plan.values import one_of, whole
 
@@ -176,13 +178,19 @@ def rivals(budget: Plan | int) -> tuple[str, ...]:
 
     Without groups no neurons are aligned: which window to permute is found by a search.
     """
-    if isinstance(budget, MergePlan):
-        return tuple(name for name in METHODS if name != budget.method)
     own = None if isinstance(budget, int) else budget.method
+    # A plan that is neither of a place nor of a size cannot be fitted to a number of parameters.
+    fitted = {
+        name: record
+        for name, record in METHODS.items()
+        if name != own and issubclass(record.plan, MergePlan | Windowed | Sized)
+    }
+    if isinstance(budget, MergePlan):
+        return tuple(fitted)
     return tuple(
         name
-        for name, record in METHODS.items()
-        if name != own and not (isinstance(record, Merge) and "features" in record.needs)
+        for name, record in fitted.items()
+        if not (isinstance(record, Merge) and "features" in record.needs)
     )
 
 
@@ -224,11 +232,16 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
             '(("encoder.3", "encoder.4"),).'
         )
     lone = [each for each in groups if isinstance(each, str)]
-    if lone:
+    if len(lone) > 1 and len(lone) == len(groups):
         meant = "((" + ", ".join(f'"{each}"' for each in lone) + "),)"
         raise PlanError(
             f"groups holds the names {', '.join(lone)}, where groups of names were expected. Put "
             f"each group in brackets of its own: groups={meant}."
+        )
+    if lone:
+        raise PlanError(
+            f"{', '.join(lone)} in groups is a name, and a group of names was expected, such as "
+            '("encoder.3", "encoder.4"). A group of one has a comma: ("encoder.3",).'
         )
     return tuple(tuple(group) for group in groups)
 

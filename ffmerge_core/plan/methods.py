@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from reprlib import repr as clipped
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import Kind, Kinds, Work
 from ffmerge_core.palette import NEUTRAL
+from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.values import fields_of
 
 # anchor: one member of a group that the others follow. features: what the sublayers do on
@@ -21,35 +22,6 @@ from ffmerge_core.plan.values import fields_of
 Need: TypeAlias = Literal["anchor", "features", "seed"]
 # A module's path in the model → the parameters under it.
 Owned: TypeAlias = Callable[[str], int]
-
-
-class Mergeable(Protocol):
-    """What a plan needs to know of an FF sublayer (`models.sublayers.FFSublayer` has it)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stack(self) -> str: ...
-    @property
-    def block(self) -> str: ...
-    @property
-    def shape(self) -> tuple[object, ...]: ...
-    @property
-    def d_model(self) -> int: ...
-    @property
-    def d_ff(self) -> int: ...
-    @property
-    def n_parameters(self) -> int: ...
-    @property
-    def biases(self) -> tuple[bool, bool]: ...
-    @property
-    def gated(self) -> bool: ...
-    @property
-    def norm(self) -> str | None: ...
-    @property
-    def alone(self) -> str | None: ...
-    @property
-    def matrices(self) -> tuple[tuple[int, int], ...]: ...
 
 
 class Plan:
@@ -234,7 +206,34 @@ class Reduce(Method):
     fill: Work | None = None
 
 
-METHODS: Kinds[Method] = Kinds("method", PlanError)
+class Methods(Kinds[Method]):
+    """Methods by name. What contradicts itself, or what is here, is refused."""
+
+    def register(self, record: Method) -> Method:
+        """Add a record at the end; `PlanError` if it does not fit the others, or its own plans."""
+        said = record.plan.kind, record.plan
+        for other in self.values():
+            if other.plan.kind == said[0] and other.plan is not said[1]:
+                raise PlanError(
+                    f"Plans of kind {said[0]!r} are those of method {other.name!r} already. Give "
+                    f"{record.plan.__name__} a kind of its own."
+                )
+        if isinstance(record, Reduce):
+            own = getattr(record.plan, "method", None)
+            if own != record.name:
+                raise PlanError(
+                    f"The record {record.name!r} has plans that say method {own!r}. Call both "
+                    "alike."
+                )
+            if record.searched and not hasattr(record.plan, "over"):
+                raise PlanError(
+                    f"Method {record.name!r} cannot be searched: a search tries windows, and its "
+                    "plans are not `Windowed`."
+                )
+        return super().register(record)
+
+
+METHODS = Methods("method", PlanError)
 
 
 def merges() -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from ffmerge_core.errors import PlanError
+from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import Kind, Kinds, Work
 
 
@@ -17,13 +17,13 @@ class Quantization(Kind):
     computes; None for torch's own.
     """
 
-    requires: str = "torchao"
+    requires: tuple[str, ...] = ("torchao",)
     linear: Work | None = None
 
     @property
     def installed(self) -> bool:
         """Whether what it requires is there."""
-        return find_spec(self.requires) is not None
+        return all(map(is_there, self.requires))
 
 
 QUANTIZATIONS: Kinds[Quantization] = Kinds(
@@ -43,7 +43,8 @@ QUANTIZATIONS: Kinds[Quantization] = Kinds(
             help="Keeps the same int8 weights and also rounds the inputs of each matrix. It is "
             "slow without a GPU.",
             source="Dettmers et al., 2022",
-            requires="bitsandbytes",
+            # In this order: the extra that brings the first brings the second too.
+            requires=("bitsandbytes", "torchao"),
             linear="ffmerge_core.models.int8:LLMInt8Linear",
         ),
     ),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BROWN, OLIVE, SKY_BLUE, VIOLET
-from ffmerge_core.plan.methods import METHODS, Mark, Mergeable, Owned, Reduce
+from ffmerge_core.plan.mergeable import Mergeable
+from ffmerge_core.plan.methods import METHODS, Mark, Owned, Reduce
 from ffmerge_core.plan.reduction import Sized, Windowed, named
 from ffmerge_core.plan.values import whole
 

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.methods import Mergeable, Plan
+from ffmerge_core.plan.mergeable import Mergeable
+from ffmerge_core.plan.methods import Plan
 from ffmerge_core.plan.values import fields_of
 
 

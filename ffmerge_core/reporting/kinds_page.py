@@ -33,7 +33,7 @@ def page() -> str:
     others = {name: each for name, each in METHODS.items() if name not in merging}
     methods: Sequence[Column] = (("Needs", _needs), ("Can", _can))
     better: Column = ("Better is", lambda each: "higher" if each.higher_is_better else "lower")
-    requires: Column = ("Requires", lambda each: each.requires or "")
+    requires: Column = ("Requires", lambda each: ", ".join(each.requires))
     parts = [
         _HEAD,
         *_section("Methods that merge", merging, *methods),

@@ -103,8 +103,8 @@ def _removed(plan: Mapping[str, Any]) -> int:
     """FF sublayers whose parameters are gone; a factored or narrowed one keeps some."""
     try:
         return plan_from_dict(plan).n_removed if plan else 0
-    except PlanError:  # of another version
-        return 0
+    except PlanError:  # of another version, or a method that is not known here
+        return sum(len(group) - 1 for group in plan.get("groups") or ())
 
 
 def _scores(result: Mapping[str, Any], split: str) -> Record:

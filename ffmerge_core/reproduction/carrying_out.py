@@ -38,7 +38,7 @@ from ffmerge_core.reproduction.experiments import (
     by_method,
     control,
     other_windows,
-    quantised,
+    rounded,
     to_remove,
 )
 from ffmerge_core.sources.loading import load
@@ -106,8 +106,8 @@ class _Bench:
             (row["layers"], cast(MergePlan, plan_from_dict(row["plan"])))
             for row in (other_windows(self._windows("third")) if scope.others else [])
         ]
-        rounded = list(quantised(scope, best))
-        self._rounded = {_unfinished(each.recipe) for each in rounded}
+        in_int8 = list(rounded(scope, best))
+        self._rounded = {_unfinished(each.recipe) for each in in_int8}
         untuned, tuned = (
             [
                 each
@@ -120,7 +120,7 @@ class _Bench:
             *control(scope),
             *untuned,
             *tuned,
-            *rounded,
+            *in_int8,
             *(by_choice(scope, others, best) if scope.others else ()),
         ]
 

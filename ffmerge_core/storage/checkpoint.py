@@ -7,13 +7,13 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ffmerge_core.errors import PlanError, SourceError, StorageError
+from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, plain_state
@@ -166,7 +166,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         n_parameters=model.n_parameters,
         recipe=recipe,
         versions={"python": platform.python_version()}
-        | {library: version(library) for library in libraries if find_spec(library)},
+        | {library: version(library) for library in libraries if is_there(library)},
         quantize=model.quantized,
     )
 

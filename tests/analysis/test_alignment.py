@@ -32,7 +32,9 @@ def test_a_known_permutation_is_found() -> None:
     match = match_neurons(correlate(standardised(anchor), standardised(other)))
     assert torch.equal(match.permutation, shuffle)
     assert match.after == pytest.approx(1, abs=1e-5)
-    assert torch.equal(match.inverse().permutation, torch.argsort(shuffle))
+    back = match.inverse()
+    assert torch.equal(back.permutation, torch.argsort(shuffle))
+    assert (back.before, back.after) == (match.before, match.after)
 
 
 def test_correlations_are_pearsons() -> None:
@@ -56,6 +58,21 @@ def test_a_dead_neurons_correlation_is_zero(value: float) -> None:
 
 def test_small_and_large_scales_are_alive() -> None:
     a = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    for scale in (1e-12, 1e12):
+    for scale in (1e-25, 1e-12, 1e12, 1e25):
         z = standardised(a * scale)
         torch.testing.assert_close(z.square().sum(0), torch.ones(2))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("steps", "alive"), [(8, False), (9, True)])
+def test_a_spread_below_a_millionth_of_the_magnitude_is_dead(
+    steps: int, alive: bool, sign: int
+) -> None:
+    """A mean of 64 and steps of 2^-17, its fp32 rounding: 8 are 0.95e-6 of it, 9 are 1.07e-6."""
+    spread = torch.tensor([1.0, -1.0]).repeat(500) * steps * 2**-17
+    noise = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    columns = torch.stack([sign * 64 + spread, noise, sign * 64e-9 + spread * 1e-9], dim=1)
+    assert columns.dtype == torch.float32
+    found = standardised(columns)
+    assert found.any(0).tolist() == [alive, True, alive]
+    torch.testing.assert_close(found.square().sum(0), torch.tensor([alive, True, alive]).float())

@@ -51,6 +51,15 @@ def test_the_cut_lies_between_the_last_join_and_the_next() -> None:
         assert (heights < found.cut).sum() == remove
 
 
+def test_heights_and_cut_are_distances() -> None:
+    alike = pd.DataFrame([[1, 0.2, 0.9], [0.2, 1, 0.3], [0.9, 0.3, 1]], list("abc"), list("abc"))
+    one, both = cluster(alike, 1), cluster(alike, 2)
+    assert one.names == ("a", "b", "c")
+    assert one.linkage[:, 2] == pytest.approx([0.1, 0.75])
+    assert one.cut == pytest.approx((0.1 + 0.75) / 2)
+    assert both.cut == pytest.approx(0.75 * 1.05), "a little above the last join"
+
+
 def test_twins_apart_are_found_and_ties_still_remove_the_number_asked_for() -> None:
     names = [f"decoder.{index}" for index in range(6)]
     kind = np.array([0, 1, 0, 2, 1, 0])
@@ -64,8 +73,10 @@ def test_twins_apart_are_found_and_ties_still_remove_the_number_asked_for() -> N
 
 
 def test_rounding_above_one_and_an_uneven_matrix_do_no_harm() -> None:
-    matrix = similarity(5) + np.triu(np.full((5, 5), 1e-9))
+    matrix = similarity(5) + np.triu(np.full((5, 5), 1e-7))
     assert cluster(matrix, 2).groups == cluster(similarity(5), 2).groups
+    twins = pd.DataFrame(np.full((3, 3), 1 + 1e-9), list("abc"), list("abc"))
+    assert cluster(twins, 1).linkage[:, 2].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("remove", [0, 5, -1])

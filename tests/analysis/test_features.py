@@ -1,14 +1,19 @@
 """One calibration pass: the right values, from the right data, leaving the model alone."""
 
+from collections.abc import Iterator
+from itertools import combinations
+
 import pytest
 import torch
 
 import ffmerge_core as fm
+from ffmerge_core.analysis.similarity import linear_cka
 from ffmerge_core.errors import Cancelled, DataError
 from ffmerge_core.models.structure import weights_by_role
 from ffmerge_core.plan import DropFF
 from ffmerge_core.tasks.batch import Batch
 from tests.conftest import timm_vit
+from tests.models.tiny import NoiseTask, marian
 
 
 def test_shapes_and_the_number_of_tokens(model: fm.LoadedModel) -> None:
@@ -87,6 +92,60 @@ def test_not_finite_values_name_the_sublayer(model: fm.LoadedModel) -> None:
         fm.calibrate(model, tokens=50)
 
 
+def test_reading_is_told_and_features_say_of_what_they_are(model: fm.LoadedModel) -> None:
+    said: list[tuple[object, ...]] = []
+    # 60 images of 17 tokens, 64 images a batch at most.
+    feats = fm.calibrate(model, tokens=2000, seed=5, report=lambda *told: said.append(told))
+    assert said == [(60 * 17, 2000, "Reading calibration tokens")]
+    assert (feats.revision, feats.seed) == (model.revision, 5)
+    assert (feats.asked, feats.n_tokens) == (2000, 60 * 17)
+    assert feats.sublayers == model.sublayers
+    assert fm.calibrate(model).asked == 10_000
+
+
+def test_no_more_is_read_than_asked_for() -> None:
+    task = Batches([torch.rand(1, 1, 8, 8) for _ in range(3)])
+    model = fm.load(timm_vit(), task=task)  # type: ignore[arg-type]
+    assert fm.calibrate(model, tokens=34).n_tokens == 34
+    assert task.read == 2
+    assert fm.calibrate(model, tokens=35).n_tokens == 35
+    assert task.read == 2 + 3
+
+
+class Batches:
+    """A task of images that counts the batches that were read of it."""
+
+    kind = data = metric = revision = examples = "given"
+
+    def __init__(self, images: list[torch.Tensor], mask: torch.Tensor | None = None) -> None:
+        self.images, self.read = images, 0
+        self.masks = {} if mask is None else {"encoder": mask}
+
+    def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
+        for image in self.images:
+            self.read += 1
+            yield Batch((image,), masks=self.masks)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_two_tokens_are_the_fewest_that_a_split_can_have(n: int) -> None:
+    mask = (torch.arange(17) < n)[None]
+    model = fm.load(timm_vit(), task=Batches([torch.rand(1, 1, 8, 8)], mask))  # type: ignore[arg-type]
+    if n < 2:
+        with pytest.raises(DataError, match="gave fewer than 2 tokens"):
+            fm.calibrate(model)
+    else:
+        assert fm.calibrate(model, tokens=2).n_tokens == fm.calibrate(model).n_tokens == 2
+
+
+def test_what_is_left_out_in_training_is_there(task: fm.ImageClassification) -> None:
+    model = fm.load(timm_vit(proj_drop_rate=0.5), task=task)
+    calm = fm.calibrate(model, tokens=50)
+    model.model.train()
+    assert torch.equal(fm.calibrate(model, tokens=50)["encoder.2"].pre, calm["encoder.2"].pre)
+    assert model.model.training, "the model is left as it was"
+
+
 def test_it_stops_within_one_batch_and_leaves_no_hook(model: fm.LoadedModel) -> None:
     calls = []
 
@@ -131,6 +190,48 @@ def test_the_similarity_matrix(model: fm.LoadedModel, of: str, metric: str) -> N
     assert (table.to_numpy() == table.to_numpy().T).all()
     assert table.to_numpy().diagonal() == pytest.approx(1, abs=1e-6)
     assert table.to_numpy().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("of", ["output", "pre", "attention"])
+@pytest.mark.parametrize(("metric", "unbiased"), [("cka", False), ("unbiased_cka", True)])
+def test_each_view_is_of_its_own_values(
+    model: fm.LoadedModel, of: str, metric: str, unbiased: bool
+) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    table = fm.similarity_matrix(feats, of=of, metric=metric)
+    one, other = (getattr(feats[name], of) for name in ("encoder.0", "encoder.2"))
+    expected = linear_cka(one, other, unbiased=unbiased)
+    assert table.loc["encoder.0", "encoder.2"] == pytest.approx(expected, abs=1e-7)
+
+
+def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=300)
+    steps: list[tuple[object, ...]] = []
+    table = fm.similarity_matrix(feats, of="aligned", report=lambda *said: steps.append(said))
+    names = [sublayer.name for sublayer in model.sublayers]
+    for one, other in combinations(names, 2):
+        assert table.loc[one, other] == feats.match(one, other).after < 1
+    assert steps == [(done, 3, "Comparing pairs of sublayers") for done in (1, 2, 3)]
+
+
+def test_outputs_are_compared_by_cka_unless_something_else_is_said(model: fm.LoadedModel) -> None:
+    feats = fm.calibrate(model, tokens=4)
+    asked = fm.similarity_matrix(feats, of="output", metric="cka")
+    assert fm.similarity_matrix(feats).equals(asked)
+    assert not fm.similarity_matrix(feats, metric="unbiased_cka").equals(asked)
+
+
+def test_two_stacks_are_compared_each_by_itself() -> None:
+    module = marian()
+    feats = fm.calibrate(fm.load(module, task=NoiseTask(module)), tokens=20)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"stacks encoder, decoder; say which: stack="):
+        fm.similarity_matrix(feats)
+    with pytest.raises(DataError, match=r"no stack 'middle'; this model has encoder, decoder\."):
+        fm.similarity_matrix(feats, stack="middle")
+    steps: list[tuple[object, ...]] = []
+    table = fm.similarity_matrix(feats, stack="decoder", report=lambda *said: steps.append(said))
+    assert list(table.index) == ["decoder.0", "decoder.1", "decoder.2"]
+    assert steps == [(done, 6, "Comparing pairs of sublayers") for done in range(1, 7)]
 
 
 def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:

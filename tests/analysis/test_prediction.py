@@ -71,6 +71,8 @@ def test_windows_that_are_all_alike_are_a_sentence(alike: tuple[list[float], lis
         (-0.81, -0.95, -0.42, "The higher a window's mean CKA, the less its merge hurts"),
         (0.7, 0.2, 0.9, "The higher a window's mean CKA, the more its merge hurts"),
         (-0.3, -0.8, 0.35, "predicts how much its merge hurts: the interval contains 0"),
+        (-0.3, -0.8, 0.0, "predicts how much its merge hurts: the interval contains 0"),
+        (0.3, 0.0, 0.8, "predicts how much its merge hurts: the interval contains 0"),
     ],
 )
 def test_it_is_said_in_words(value: float, low: float, high: float, said: str) -> None:

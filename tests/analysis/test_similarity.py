@@ -1,10 +1,13 @@
 """CKA against an independent textbook implementation in fp64, and known values."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from ffmerge_core.analysis.similarity import cka_matrix, linear_cka
+from ffmerge_core.analysis.similarity import cka_matrix, linear_cka, unbiased_cka_matrix
 
 
 def textbook_cka(x: np.ndarray, y: np.ndarray, unbiased: bool) -> float:
@@ -55,6 +58,8 @@ def test_known_values(unbiased: bool) -> None:
     assert cka(x @ rotation, y) == pytest.approx(cka(x, y), abs=1e-5)
     assert cka(x * 1e4 - 7, y * 1e-4) == pytest.approx(cka(x, y), abs=1e-4)
     assert abs(cka(x @ stretch, y) - cka(x, y)) > 0.01
+    # Their squares are beyond fp32.
+    assert cka(x * 1e25, y * 1e-25) == pytest.approx(cka(x, y), abs=1e-5)
 
 
 def test_unbiased_is_near_zero_for_independent_features_and_biased_is_not() -> None:
@@ -66,7 +71,7 @@ def test_unbiased_is_near_zero_for_independent_features_and_biased_is_not() -> N
 
 def test_a_constant_feature_is_similar_to_nothing() -> None:
     x, _ = pair(50, 4, 4)
-    assert linear_cka(x, torch.ones(50, 3)) == 0
+    assert linear_cka(x, torch.ones(50, 3)) == linear_cka(torch.ones(50, 3), x) == 0
     assert linear_cka(torch.ones(50, 3), torch.ones(50, 3), unbiased=True) == 0
 
 
@@ -76,17 +81,22 @@ def test_too_few_tokens_for_the_unbiased_estimate() -> None:
         linear_cka(x, y, unbiased=True)
 
 
-@pytest.mark.parametrize("unbiased", [False, True])
-def test_the_matrix_holds_the_pairs(unbiased: bool) -> None:
-    features = [pair(60, 6, 6, seed)[1] for seed in range(4)]
+@pytest.mark.parametrize(("matrix", "unbiased"), [(cka_matrix, False), (unbiased_cka_matrix, True)])
+def test_the_matrix_holds_the_pairs(matrix: Callable[..., torch.Tensor], unbiased: bool) -> None:
+    features = [pair(60, 6, 6, seed)[1].double() for seed in range(4)]
+    read: list[int] = []
+
+    def reader(index: int) -> torch.Tensor:
+        read.append(index)
+        return features[index]
+
     seen: list[tuple[int, int]] = []
-    matrix = cka_matrix(
-        [lambda f=f: f for f in features],
-        unbiased=unbiased,
+    found = matrix(
+        [partial(reader, index) for index in range(4)],
         on_pair=lambda done, total: seen.append((done, total)),
     )
-    assert seen[-1] == (10, 10)
-    for i in range(4):
-        for j in range(4):
-            expected = linear_cka(features[i], features[j], unbiased=unbiased)
-            assert float(matrix[i, j]) == pytest.approx(expected, abs=1e-6)
+    assert repr(seen) == repr([(done, 10) for done in range(1, 11)])
+    assert sorted(read) == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3], "once a pair, and its own once"
+    expected = [[linear_cka(x, y, unbiased=unbiased) for y in features] for x in features]
+    wanted = torch.tensor(expected, dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)

@@ -36,6 +36,7 @@ def pairs(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("demo", "group", "data"),
     [

@@ -175,6 +175,7 @@ app(prog_name="ffmerge")
 """
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on_to_the_result_of_one_that_was_not(
     ffmerge: Call, store: RunStore, home: Path, file: Path
 ) -> None:

@@ -25,6 +25,7 @@ save_model(tuned.model, sys.argv[1] + os.environ["RANK"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path) -> None:
     script = tmp_path / "recover.py"

@@ -1,10 +1,26 @@
 """Records by name, in their order."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import Kind, Kinds, resolve
-from ffmerge_core.plan import METHODS, Merge, merges, searched
+from ffmerge_core.plan import (
+    METHODS,
+    DropFF,
+    Merge,
+    MergePlan,
+    Method,
+    Plan,
+    Reduce,
+    Reduction,
+    merges,
+    rivals,
+    searched,
+)
+from ffmerge_core.plan.methods import UNMARKED
 
 
 def named(name: str) -> Kind:
@@ -48,6 +64,83 @@ def test_every_method_says_all_of_itself(record: Merge) -> None:
             assert callable(resolve(getattr(record, work)))
 
 
+@pytest.mark.parametrize(
+    ("name", "needs", "portable", "searched", "usual", "spared"),
+    [
+        ("permute", {"anchor", "features"}, True, True, True, None),
+        ("vanilla", set(), True, True, True, None),
+        ("copy", {"anchor"}, True, True, True, None),
+        ("random", {"seed"}, True, True, False, None),
+        ("layer drop", set(), True, True, True, 1),
+        ("FF drop", set(), False, False, False, 0),
+        ("SVD", set(), False, False, False, None),
+        ("narrow", {"features"}, False, False, False, None),
+    ],
+)
+def test_what_a_method_needs_and_can(
+    name: str, needs: set[str], portable: bool, searched: bool, usual: bool, spared: int | None
+) -> None:
+    record = METHODS[name]
+    assert record.needs == needs
+    assert (record.portable, record.searched, record.usual) == (portable, searched, usual)
+    assert record.int8
+    assert getattr(record.plan, "spared", None) == spared
+
+
+def test_methods_are_told_apart_on_charts() -> None:
+    for told in zip(*(record.mark for record in METHODS.values()), strict=True):
+        assert len(set(told)) == len(METHODS)
+
+
 def test_merges_come_first() -> None:
     assert tuple(METHODS)[: len(merges())] == merges()
     assert set(merges()) < set(searched())
+
+
+@pytest.mark.parametrize("record", METHODS.values(), ids=lambda record: record.name)
+def test_every_shipped_method_has_a_mark_of_its_own(record: Method) -> None:
+    assert record.mark is not UNMARKED
+    assert [each.mark for each in METHODS.values()].count(record.mark) == 1
+
+
+def test_a_name_that_is_no_text_and_a_long_one_are_sentences() -> None:
+    with pytest.raises(PlanError, match=r"method is \['permute'\]; it must be one of"):
+        METHODS.of(["permute"])  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match=r"^.{0,200}$"):
+        METHODS.of("x" * 2_000)
+
+
+@dataclass(frozen=True)
+class Twin(DropFF):
+    """Of another method, and by its kind still of FF drop."""
+
+    method = "twin"
+
+
+@dataclass(frozen=True)
+class Loose(Reduction):
+    """Neither of a place nor of a size."""
+
+    sublayers: tuple[str, ...]
+    kind = "loose"
+    method = "loose"
+
+
+def reduces(plan: type[Plan], name: str, **more: Any) -> Reduce:
+    return Reduce(name=name, label=name, help="Does.", plan=plan, lay_out=len, **more)
+
+
+def test_a_kind_of_plan_belongs_to_one_method() -> None:
+    with pytest.raises(PlanError, match="kind 'drop-ff' are those of method 'FF drop' already"):
+        METHODS.register(reduces(Twin, "twin"))
+    with pytest.raises(PlanError, match="has plans that say method 'loose'"):
+        METHODS.register(reduces(Loose, "lose"))
+    with pytest.raises(PlanError, match="cannot be searched"):
+        METHODS.register(reduces(Loose, "loose", searched=True))
+    assert not {"twin", "lose", "loose"} & set(METHODS)
+
+
+def test_a_plan_of_no_place_and_no_size_is_no_rival() -> None:
+    with METHODS.registered(reduces(Loose, "loose")):
+        assert "loose" not in rivals(MergePlan((("encoder.0", "encoder.1"),)))
+        assert "loose" not in rivals(1_000)

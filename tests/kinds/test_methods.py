@@ -10,8 +10,9 @@ import torch
 import ffmerge_core as fm
 from ffmerge_core.models.structure import weights_by_role
 from ffmerge_core.plan import Merge, MergePlan, Reduce
-from ffmerge_core.reporting.figures.compare import mark_of
+from ffmerge_core.reporting.figures import RunPoint, compare_chart
 from ffmerge_core.reporting.runs import RunStore
+from ffmerge_core.tasks.metrics import metric
 from pages._ui.state.shared import run_store, workspace_store
 from tests.cli.conftest import Call
 from tests.kinds.conftest import Silence
@@ -78,8 +79,17 @@ def test_every_verb_takes_it(halve: Merge, hush: Reduce, ffmerge: Call, store: R
 
 
 def test_its_mark_is_on_the_charts(halve: Merge, hush: Reduce) -> None:
-    assert mark_of("halve") == ("#123456", "bowtie")
-    assert mark_of("hush") == ("#654321", "hash")
+    points = [
+        RunPoint(name, name, 9 - at, 0.9, 0.8, 1.0, plan="", is_original=False, method=name)
+        for at, name in enumerate(("hush", "halve", "permute"))
+    ]
+    drawn = {each.name: each.marker for each in compare_chart(points, metric("accuracy")).data}
+    assert list(drawn)[-4:-1] == ["permute", "halve", "hush"] or list(drawn)[-3:] == [
+        "permute", "halve", "hush",
+    ]  # fmt: skip
+    for record in (halve, hush):
+        assert drawn[record.name].color == record.mark.colour
+        assert drawn[record.name].symbol.startswith(record.mark.symbol)
 
 
 def test_plans_of_a_new_kind_are_stored_read_and_saved(

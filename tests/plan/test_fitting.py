@@ -48,6 +48,7 @@ def test_another_python_is_told_with_a_difference_and_is_none(
     assert unlike(recipe, **now) is None
     found = unlike(replace(recipe, data_revision="e"), **now)
     assert found == Unlike("data", "e", "d", told)
+    assert unlike(replace(recipe, revision="v"), **now) == Unlike("weights", "v", "w", told)
 
 
 OTHERS: dict[str, Any] = {

@@ -34,11 +34,15 @@ PLANS: tuple[Plan, ...] = (
 )
 
 
+def with_mark(text: str) -> bytes:
+    return b"\xef\xbb\xbf" + text.encode()
+
+
 @pytest.mark.parametrize(
     "pack",
     [lambda each: each, lambda each: {"recipe": each}, lambda each: [{"name": "", "recipe": each}]],
 )
-@pytest.mark.parametrize("encode", [str, str.encode, lambda text: b"\xef\xbb\xbf" + text.encode()])
+@pytest.mark.parametrize("encode", [str, str.encode, lambda text: "\ufeff" + text, with_mark])
 def test_it_is_read_by_itself_or_from_a_run(pack: Any, encode: Any) -> None:
     for plan in PLANS:
         recipe = replace(RECIPE, plan=plan)
@@ -103,6 +107,13 @@ def test_what_is_none_is_told(text: str | bytes, said: str) -> None:
     with pytest.raises(PlanError, match=said) as refused:
         recipe_from_json(text)
     assert str(refused.value).encode(), "whatever was in it, the sentence can be printed"
+
+
+@pytest.mark.parametrize("text", ["{", "7", '{"source": "demo:vit-digits"}'])
+def test_what_is_no_recipe_says_which_to_take(text: str) -> None:
+    take = r" Take the recipe that the Merge page or the command line wrote, or a stored run\.$"
+    with pytest.raises(PlanError, match="^This is no recipe.*" + take):
+        recipe_from_json(text)
 
 
 ANYTHING = (

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ffmerge_core.plan import NOTHING_MERGED, DropFF, MergePlan, Plan, Recipe, Recovery
-from ffmerge_core.plan.recipe import Quantization
+from ffmerge_core.plan import (
+    NOTHING_MERGED,
+    DropFF,
+    MergePlan,
+    Plan,
+    Quantization,
+    Recipe,
+    Recovery,
+)
 from ffmerge_core.reporting.stored import (
     is_merge,
     is_original,

@@ -16,7 +16,7 @@ from ffmerge_core.reproduction.experiments import (
     control,
     full,
     other_windows,
-    quantised,
+    rounded,
     to_remove,
 )
 
@@ -41,7 +41,7 @@ def everything(demo: str = "vit-digits") -> list[Experiment]:
             for tuned in (False, True)
             for each in by_method(scope, share, PLANS, tuned=tuned)
         ),
-        *quantised(scope, BEST),
+        *rounded(scope, BEST),
         *by_choice(scope, OTHERS, BEST),
     ]
 

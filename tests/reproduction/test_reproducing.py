@@ -22,7 +22,7 @@ from ffmerge_core.reproduction.results import read
 from ffmerge_core.reproduction.writing import write
 
 # It merges and scores 34 windows, and tunes seven models for two steps.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 SMALL = Scope(
     "vit-digits", Recovery(steps=2, batch_size=8), ("third",), (0,), others=False, tokens=500

@@ -14,7 +14,7 @@ from torch import nn
 import ffmerge_core as fm
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.structure import fingerprint, shared_copy
-from ffmerge_core.plan import DropFF, DropLayers, Factor, Narrow, Plan
+from ffmerge_core.plan import METHODS, DropFF, DropLayers, Factor, Narrow, Plan
 from tests.models.tiny import logits
 from tests.storage.test_checkpoint import MODELS, original
 
@@ -77,7 +77,7 @@ def plain(module: nn.Module, folder: Path) -> nn.Module:
 @pytest.mark.parametrize("method", ["FF drop", "SVD", "narrow"])
 def test_what_plain_libraries_cannot_build_is_refused(method: str, tmp_path: Path) -> None:
     small = reduced("GPT-2", method, tmp_path)
-    with pytest.raises(SourceError, match=f'method "{method}".*compact layout'):
+    with pytest.raises(SourceError, match=f"{METHODS[method].label} leaves.*compact layout"):
         fm.save(small, tmp_path / "portable", "portable")
     assert not (tmp_path / "portable").exists()
 

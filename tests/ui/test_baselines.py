@@ -70,6 +70,7 @@ def test_a_run_s_baselines_share_its_groups_and_land_on_chart_and_table() -> Non
     assert len(run_store().list(DEMO)) == 3
 
 
+@pytest.mark.slow
 def test_what_is_tuned_has_baselines_tuned_alike_and_the_original_too() -> None:
     recovery = Recovery(steps=2, batch_size=8)
     ran()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import ffmerge_core as fm
+from ffmerge_core import extras
 from ffmerge_core.errors import SourceError
 from ffmerge_core.plan import DropFF, DropLayers, MergePlan, Plan, Recipe
 from ffmerge_core.storage.layouts import why_not_portable
-from pages._ui.pieces import widgets
 from pages._ui.state.shared import run_store
 from tests.ui.pages_support import (
     DEMO,
@@ -58,7 +60,7 @@ def test_what_was_opened_from_the_history_is_merged_with_them_again() -> None:
 
 def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> None:
     tab = merged_as_int8()
-    assert "Not with int8 weights" in sentences(tab)
+    assert "Weights in int8 are opened by torchao, which plain" in sentences(tab)
     assert not any("portable" in button.label.lower() for button in tab.button)
     assert list(tab.table[-1].value.index) == ["Original", "Merged, compact"]
     press(tab, "Save compact")
@@ -66,8 +68,12 @@ def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> 
     assert fm.load(folder).quantized == "int8"
 
 
+def without_bitsandbytes(name: str) -> ModuleSpec | None:
+    return None if name == "bitsandbytes" else find_spec(name)
+
+
 def test_what_needs_bitsandbytes_is_offered_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(widgets, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", without_bitsandbytes)
     tab = open_app("similarity")
     add_group(tab, "encoder.6", "encoder.7")
     assert go(tab, "merge").button_group(key="quantize").options == ["float32", "int8"]
@@ -79,7 +85,7 @@ def test_what_needs_bitsandbytes_is_offered_where_it_is(monkeypatch: pytest.Monk
     (run,) = run_store().list(DEMO)
     assert run.recipe["quantize"] == "llm.int8"
     assert run.name == "Permute encoder 6–7, anchor first, llm.int8"
-    monkeypatch.setattr(widgets, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", without_bitsandbytes)
     chosen = go(go(tab, "similarity"), "merge").button_group(key="quantize")
     assert chosen.value == "llm.int8", "what is chosen already is not taken away"
 

@@ -203,6 +203,7 @@ def kill_one(home: Path, recipe: Mapping[str, Any]) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_recovery_is_offered_again_and_goes_on_to_the_same_curve(home: Path) -> None:
     tab = press(set_up(with_run()), "Recover")
     whole = run_store().list(DEMO)[0]

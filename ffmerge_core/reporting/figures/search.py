@@ -198,7 +198,7 @@ def _draw_line(
 ) -> None:
     method, anchor = points[0].method, points[0].anchor
     colour, symbol = mark_of(method)
-    dash, ending = ANCHORED["first" if name == method else anchor]
+    dash, ending = ANCHORED.get("" if name == method else anchor, ("solid", ""))
     said = f"{method}, anchor {anchor}" if anchor else method
     figure.add_scatter(
         x=[point.start + shift for point in points],

@@ -87,7 +87,7 @@ def _run(runs: Sequence[Run], selected: Sequence[Run]) -> Run | None:
     pointed_at = [id for id in (*(run.id for run in selected), open_run) if id in by_id]
     # The paper's method first: the other merges may be baselines of an earlier one.
     merges = [run for run in done if is_merge(run.recipe)]
-    merges.sort(key=lambda run: method_of(run.recipe) != "permute")
+    merges.sort(key=lambda run: [*METHODS].index(method_of(run.recipe)))
     default = next(iter((*pointed_at, *(run.id for run in merges), A_NUMBER)))
     labels = {A_NUMBER: A_NUMBER}
     for run in reversed(done):  # an older one keeps its label when another of its name lands

@@ -116,7 +116,10 @@ def _folder() -> None:
     )
     folder = st.text_input("Folder on this computer", key="folder").strip()
     measured_on = st.radio(
-        "Measured on", list(MEASURED_ON), key="measured_on", format_func=MEASURED_ON.__getitem__
+        "Data to measure on",
+        list(MEASURED_ON),
+        key="measured_on",
+        format_func=MEASURED_ON.__getitem__,
     )
     formats = " ".join(kind.format for kind in TASKS.values())
     given = _data_inputs("folder", formats) if measured_on == OWN else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from streamlit.errors import FragmentHandledException
 from streamlit.navigation.page import StreamlitPage
 
 from ffmerge_core.errors import Cancelled, FFMergeError
-from ffmerge_core.plan import QUANTIZATIONS
+from ffmerge_core.plan import METHODS, QUANTIZATIONS
 from ffmerge_core.reporting.formats import count, figure_text
 from ffmerge_core.reporting.scores import figures_of
 
@@ -130,6 +130,12 @@ def choose_weights(key: str, **options: Any) -> str:
         help=" ".join((*(QUANTIZATIONS[name].sentence for name in kept if name), _ROUNDED)),
         **options,
     )  # fmt: skip
+
+
+def without_anchor(methods: Iterable[str]) -> str:
+    """Which of these methods an anchor means nothing to, in a sentence."""
+    labels = [METHODS[name].label for name in methods if "anchor" not in METHODS[name].needs]
+    return f"These methods have no anchor: {', '.join(labels)}."
 
 
 def numbered(label: str, others: Collection[str]) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ffmerge_core.plan import ANCHORS, METHODS, MergePlan, merges, searched
 from ffmerge_core.reporting.formats import count, percent
+from pages._ui.pieces.widgets import without_anchor
 from pages._ui.search.found import Search
 from pages._ui.state.shared import current_workspace
 from pages._ui.state.subject import Subject
@@ -36,7 +37,7 @@ def choose(subject: Subject) -> Search | None:
             persist_state="session",
             format_func=str.capitalize,
             help="The anchor is the layer of each window that the others are aligned to, or copied "
-            "from. Each anchor that you choose is tried in turn. " + _without_anchor(),
+            "from. Each anchor that you choose is tried in turn. " + without_anchor(searched()),
         )
     methods = st.pills(
         "Methods",
@@ -75,11 +76,6 @@ def choose(subject: Subject) -> Search | None:
         methods=tuple(method for method in searched() if method in methods),
         anchors=tuple(anchor for anchor in ANCHORS if anchor in anchors),
     )
-
-
-def _without_anchor() -> str:
-    labels = [METHODS[name].label for name in searched() if "anchor" not in METHODS[name].needs]
-    return f"These methods have no anchor: {', '.join(labels)}."
 
 
 def _stack(subject: Subject) -> str:

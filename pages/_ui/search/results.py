@@ -218,7 +218,7 @@ def _of_one(label: str, table: pd.DataFrame, column: str, search: Search) -> pd.
         chosen = st.segmented_control(
             label, offered, default=offered[0], required=True,
             key=f"search_{column}_{'-'.join(offered)}", persist_state="session",
-            format_func=str.capitalize,
+            format_func=lambda name: METHODS[name].label if name in METHODS else name.capitalize(),
         )  # fmt: skip
     return table[table[column] == chosen]
 
