@@ -94,6 +94,6 @@ def test_a_curve_says_how_it_ended_and_what_was_kept(stopped: Any, said: str) ->
 
 def test_a_curve_that_never_fell_keeps_the_start() -> None:
     curve = Curve("accuracy", POINTS[:1], steps=0, asked=9, best_step=0, stopped="cancelled")
-    assert curve.in_words.endswith(" Nothing was gained: the weights are those of the start.")
+    assert curve.in_words.endswith(" Nothing was gained, so the weights of the start were kept.")
     empty = Curve("accuracy", (), steps=0, asked=9, best_step=0, stopped="cancelled")
     assert repr(empty) == "Curve(0 of 9 steps, cancelled)"

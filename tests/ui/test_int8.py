@@ -60,7 +60,7 @@ def test_what_was_opened_from_the_history_is_merged_with_them_again() -> None:
 
 def test_their_run_is_saved_compactly_and_says_why_not_otherwise(home: Path) -> None:
     tab = merged_as_int8()
-    assert "Weights in int8 are opened by torchao, which plain" in sentences(tab)
+    assert "Plain transformers and timm cannot open int8 weights" in sentences(tab)
     assert not any("portable" in button.label.lower() for button in tab.button)
     assert list(tab.table[-1].value.index) == ["Original", "Merged, compact"]
     press(tab, "Save compact")
@@ -124,7 +124,7 @@ def test_a_folder_that_has_them_is_looked_at_and_not_changed(tmp_path: Path, mer
     tab.text_input(key="folder").set_value(str(tmp_path / "small"))
     tab.radio(key="measured_on").set_value("saved").run()
     press(tab, "Open folder")
-    said = "Vanilla encoder 6–7, int8 weights" if merged else "saved: int8 weights"
+    said = "Vanilla encoder 6–7, int8 weights" if merged else "done to it: int8 weights"
     assert said in sentences(tab)
     assert metrics(tab)["Parameters"] == f"{small.n_parameters:,}"
     assert "not merged again" in sentences(go(tab, "similarity"))
