@@ -129,23 +129,50 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle: {' → '.join(error.args[1])}")
 
 
-def test_pure_modules_know_no_model_and_no_model_library() -> None:
+def reached(name: str) -> set[str]:
+    """A module and all to which its imports lead."""
+    seen, ahead = {name}, [name]
+    while ahead:
+        new = own(MODULES[ahead.pop()]) - seen
+        seen |= new
+        ahead += new
+    return seen
+
+
+def test_pure_modules_reach_no_model_and_no_model_library() -> None:
     offenders = {
-        name: sorted(found)
-        for name, path in MODULES.items()
+        (name, other)
+        for name in MODULES
         if within(name, PURE)
-        if (
-            found := roots(path) & {"transformers", "timm"}
-            | {each for each in own(path) if wing_of(each) == "models"}
-        )
+        for other in reached(name)
+        if wing_of(other) == "models" or roots(MODULES[other]) & {"transformers", "timm"}
     }
-    assert offenders == {}
+    assert offenders == set()
 
 
 def test_names_and_numbers_alone_need_no_torch() -> None:
     heavy = {"torch", "numpy", "pandas", "scipy", "plotly"}
-    assert {name: found for name, path in MODULES.items()
-            if within(name, LIGHT) and (found := roots(path) & heavy)} == {}  # fmt: skip
+    offenders = {
+        (name, other)
+        for name in MODULES
+        if within(name, LIGHT)
+        for other in reached(name)
+        if roots(MODULES[other]) & heavy
+    }
+    assert offenders == set()
+
+
+def test_no_script_is_imported() -> None:
+    scripts = [name_of(path) for path in CORE.rglob("*.py") if is_script(path)]
+    assert len(scripts) == 5
+    called = [f"ffmerge_core.{name}" for name in scripts]
+    offenders = {
+        (name, found)
+        for name, path in MODULES.items()
+        for found in imports(path)
+        if within(found, called)
+    }
+    assert offenders == set()
 
 
 def test_nothing_unpickles_or_runs_remote_code() -> None:

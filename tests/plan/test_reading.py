@@ -111,8 +111,8 @@ def test_what_is_none_is_told(text: str | bytes, said: str) -> None:
 
 @pytest.mark.parametrize("text", ["{", "7", '{"source": "demo:vit-digits"}'])
 def test_what_is_no_recipe_says_which_to_take(text: str) -> None:
-    take = r" Take the recipe that the Merge page or the command line wrote, or a stored run\.$"
-    with pytest.raises(PlanError, match="^This is no recipe.*" + take):
+    take = r" Use a recipe that the Merge page or the command line wrote, or a stored run\.$"
+    with pytest.raises(PlanError, match="^This is not a recipe.*" + take):
         recipe_from_json(text)
 
 

@@ -13,11 +13,13 @@ from pages._ui.state.shared import (
     WORKSPACE_PARAMETER,
     job_registry,
     run_store,
+    workspace_store,
 )
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo:vit-digits"
 SECONDS = 120
+TOKENS = 1_000
 
 
 def open_app(page: str = "model", workspace_id: str | None = None) -> AppTest:
@@ -26,6 +28,13 @@ def open_app(page: str = "model", workspace_id: str | None = None) -> AppTest:
         tab.query_params[WORKSPACE_PARAMETER] = workspace_id
     tab.run()
     return go(tab, page)
+
+
+def picking() -> AppTest:
+    """A new tab on the Similarity page, measured by few tokens: for tests of something else."""
+    tab = open_app()
+    workspace_store().find(id_of(tab)).choose(tokens=TOKENS)
+    return go(tab, "similarity")
 
 
 def go(tab: AppTest, page: str) -> AppTest:
@@ -74,7 +83,7 @@ def pick(tab: AppTest, *names: str) -> None:
 
 def with_run(*groups: tuple[str, ...]) -> AppTest:
     """A tab that has merged, on the Merge page."""
-    tab = open_app("similarity")
+    tab = picking()
     for group in groups or (("encoder.6", "encoder.7"),):
         add_group(tab, *group)
     return press(go(tab, "merge"), "Merge")

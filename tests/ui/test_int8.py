@@ -23,13 +23,14 @@ from tests.ui.pages_support import (
     id_of,
     metrics,
     open_app,
+    picking,
     press,
     sentences,
 )
 
 
 def merged_as_int8() -> AppTest:
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.6", "encoder.7")
     go(tab, "merge").button_group(key="quantize").set_value("int8").run()
     return press(tab, "Merge")
@@ -74,7 +75,7 @@ def without_bitsandbytes(name: str) -> ModuleSpec | None:
 
 def test_what_needs_bitsandbytes_is_offered_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", without_bitsandbytes)
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.6", "encoder.7")
     assert go(tab, "merge").button_group(key="quantize").options == ["float32", "int8"]
     monkeypatch.undo()

@@ -24,6 +24,7 @@ from tests.ui.pages_support import (
     go,
     id_of,
     open_app,
+    picking,
     press,
     sentences,
     settle,
@@ -64,7 +65,7 @@ def test_the_shared_model_is_not_changed_by_merging() -> None:
 
 @pytest.mark.parametrize("method", ["vanilla", "copy"])
 def test_methods_that_do_not_align_say_so(method: str) -> None:
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.6", "encoder.7")
     go(tab, "merge")
     tab.radio(key="method").set_value(method).run()
@@ -124,7 +125,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_loses_no_group(
 
 
 def test_two_tabs_share_one_model_and_not_their_groups() -> None:
-    one, two = open_app("similarity"), open_app("similarity")
+    one, two = picking(), picking()
     model = shelf().models.get(Opened(DEMO))
     add_group(one, "encoder.1", "encoder.2")
     add_group(two, "encoder.8", "encoder.9")
@@ -140,7 +141,7 @@ def test_two_tabs_share_one_model_and_not_their_groups() -> None:
 def test_a_cancelled_step_stops_at_its_next_batch_and_changes_nothing(
     page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.6", "encoder.7")
     if page == "similarity":
         tab.number_input(key="seed").set_value(7)

@@ -18,6 +18,7 @@ from tests.ui.pages_support import (
     metrics,
     open_app,
     pick,
+    picking,
     press,
     sentences,
     settle,
@@ -50,7 +51,7 @@ def test_similarity_is_measured_and_groups_update_the_count() -> None:
 
 @pytest.mark.parametrize("of", ["pre", "attention", "aligned"])
 def test_every_comparison_is_drawn(of: str) -> None:
-    tab = open_app("similarity")
+    tab = picking()
     tab.selectbox(key="feature").set_value(of).run()
     settle(tab)
     spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
@@ -70,7 +71,7 @@ def test_every_comparison_is_drawn(of: str) -> None:
     ],
 )
 def test_what_cannot_be_a_group_is_refused_with_the_reason(names: list[str], reason: str) -> None:
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.3", "encoder.4")
     pick(tab, *names)
     assert any(reason in warning.value for warning in tab.warning)
@@ -101,7 +102,7 @@ def test_a_click_adds_its_layers_and_a_second_takes_them_out() -> None:
 
 def test_the_heatmap_of_another_model_is_measured_anew(tmp_path: Path) -> None:
     transformers_vit(depth=4).save_pretrained(tmp_path / "mine")
-    tab = open_app("similarity")
+    tab = picking()
     go(tab, "model").text_input(key="folder").set_value(str(tmp_path / "mine"))
     press(tab, "Open folder")
     go(tab, "similarity")
@@ -110,7 +111,7 @@ def test_the_heatmap_of_another_model_is_measured_anew(tmp_path: Path) -> None:
 
 
 def test_an_edit_survives_a_refresh_and_ends_with_an_undo() -> None:
-    tab = open_app("similarity")
+    tab = picking()
     add_group(tab, "encoder.6", "encoder.7")
     press(tab, "Edit")
     again = open_app("similarity", id_of(tab))
