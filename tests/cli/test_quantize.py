@@ -37,7 +37,7 @@ def test_int8_is_part_of_the_recipe_and_of_what_is_exported(
     assert score["weight_bytes"] == run.result["merged"]["weight_bytes"]
     refused = ffmerge("export", "--recipe", written, tmp_path / "plain", "--layout", "portable")
     assert refused.exit_code == 1
-    assert "cannot open int8 weights" in refused.stderr
+    assert "timm cannot open int8 weights" in refused.stderr
     assert not (tmp_path / "plain").exists()
 
 

@@ -88,7 +88,7 @@ def test_runs_of_other_weights_or_versions_are_counted_not_mixed_in() -> None:
     store.start({**run.recipe, "plan": {"kind": "drop"}}, DEMO, "other kind", {})
     tab = open_app("compare")
     assert len(tab.dataframe[0].value) == 1
-    assert "1 run of other weights" in sentences(tab)
+    assert "1 run of demo:vit-digits with other weights" in sentences(tab)
     assert "1 run whose plan is from another version" in sentences(tab)
 
 

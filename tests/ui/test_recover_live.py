@@ -102,4 +102,4 @@ def test_one_that_stopped_before_its_first_check_is_told_as_any_job_is() -> None
     tab = set_up(with_run())
     workspace_store().find(id_of(tab)).job_started("recover")
     tab.run()
-    assert ["start it again" in warning.value for warning in tab.warning] == [True]
+    assert ["Start it again" in warning.value for warning in tab.warning] == [True]
