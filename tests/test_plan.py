@@ -143,7 +143,10 @@ def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"method": "average"}, "method is 'average'; it must be one of permute"),
+        (
+            {"method": "average"},
+            "is 'average'; it must be one of permute, vanilla, copy, random",
+        ),
         ({"anchor": "best"}, "anchor is 'best'"),
         ({"kind": "drop"}, "kind 'drop'"),
         ({"repair": "ridge"}, "repair is 'ridge'; it must be one of"),
