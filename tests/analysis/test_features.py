@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from timm.layers import GluMlp, SwiGLUPacked
 
 import ffmerge_core as fm
 from ffmerge_core.analysis.similarity import linear_cka
@@ -43,6 +44,23 @@ def test_values_are_the_sublayers_own(model: fm.LoadedModel) -> None:
     torch.testing.assert_close(feats[sublayer.name].pre, pre.detach(), atol=1e-4, rtol=1e-4)
     out = torch.nn.functional.gelu(pre) @ weights["out.weight"].T + weights["out.bias"]
     torch.testing.assert_close(feats[sublayer.name].output, out.detach(), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("packed", [SwiGLUPacked, GluMlp])
+def test_of_a_gate_packed_with_it_w_in_alone_is_kept(
+    task: fm.ImageClassification, packed: type[torch.nn.Module]
+) -> None:
+    model = fm.load(timm_vit(mlp_layer=packed), task=task)
+    sublayer = model.sublayers[0]
+    seen: list[torch.Tensor] = []
+    entry = model.model.get_submodule(sublayer.w_in.module)
+    handle = entry.register_forward_hook(lambda _, __, output: seen.append(output))
+    model.model(next(task.calibration(0)).args[0])
+    handle.remove()
+    # The gate is the first half of SwiGLUPacked's, and the second of GluMlp's.
+    first = sublayer.d_ff if packed is SwiGLUPacked else 0
+    pre = fm.calibrate(model)[sublayer.name].pre
+    assert torch.equal(pre, seen[0].flatten(0, 1)[:, first : first + sublayer.d_ff])
 
 
 def test_the_seed_draws_and_repeats(model: fm.LoadedModel) -> None:
@@ -88,7 +106,7 @@ def test_padding_never_enters(task: fm.ImageClassification) -> None:
 def test_not_finite_values_name_the_sublayer(model: fm.LoadedModel) -> None:
     with torch.no_grad():
         weights_by_role(model.model, model.sublayers[1])["out.bias"][0] = float("inf")
-    with pytest.raises(DataError, match=r"encoder\.1 gave values that are not finite"):
+    with pytest.raises(DataError, match=r"^encoder\.1 gave values .*Check the weights"):
         fm.calibrate(model, tokens=50)
 
 
@@ -100,7 +118,8 @@ def test_reading_is_told_and_features_say_of_what_they_are(model: fm.LoadedModel
     assert (feats.revision, feats.seed) == (model.revision, 5)
     assert (feats.asked, feats.n_tokens) == (2000, 60 * 17)
     assert feats.sublayers == model.sublayers
-    assert fm.calibrate(model).asked == 10_000
+    usual = fm.calibrate(model)
+    assert (usual.asked, usual.seed) == (10_000, 0)
 
 
 def test_no_more_is_read_than_asked_for() -> None:
@@ -132,7 +151,7 @@ def test_two_tokens_are_the_fewest_that_a_split_can_have(n: int) -> None:
     mask = (torch.arange(17) < n)[None]
     model = fm.load(timm_vit(), task=Batches([torch.rand(1, 1, 8, 8)], mask))  # type: ignore[arg-type]
     if n < 2:
-        with pytest.raises(DataError, match="gave fewer than 2 tokens"):
+        with pytest.raises(DataError, match=r"^The training split gave fewer than 2 tokens"):
             fm.calibrate(model)
     else:
         assert fm.calibrate(model, tokens=2).n_tokens == fm.calibrate(model).n_tokens == 2
@@ -251,5 +270,5 @@ def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
 
 def test_a_model_with_no_ff_sublayer_left_is_refused_in_a_sentence(model: fm.LoadedModel) -> None:
     bare = fm.apply(model, DropFF(tuple(sublayer.name for sublayer in model.sublayers)))
-    with pytest.raises(DataError, match="No FF sublayer"):
+    with pytest.raises(DataError, match=r"^No FF sublayer .* Calibrate the original model"):
         fm.calibrate(bare)

@@ -44,6 +44,8 @@ def test_resamples_without_a_rank_correlation_are_left_out_and_counted() -> None
     assert (found.low, found.high) == pytest.approx((-1, -1))
     # All four draws are one window with probability 4 · (1/4)⁴ = 1/64.
     assert found.resamples == pytest.approx(2000 * 63 / 64, abs=25)
+    drawn = np.random.default_rng(0).integers(4, size=(2000, 4))
+    assert found.resamples == (np.ptp(drawn, axis=1) > 0).sum(), "the same ones every time"
 
 
 def test_windows_without_a_figure_are_left_out() -> None:
@@ -51,11 +53,16 @@ def test_windows_without_a_figure_are_left_out() -> None:
         table([0.1, 0.2, 0.3, 0.4, 0.5, np.nan], [1, 2, 3, 4, np.inf, 6])
     )
     assert (found.n, found.value) == (4, pytest.approx(1))
+    unknown = table([0.1, 0.2, 0.3, 0.4, None], [1, 2, 3, 4, 5]).astype(object)  # type: ignore[list-item]
+    assert does_similarity_predict(unknown).n == 4
 
 
-@pytest.mark.parametrize("n", [0, 1, 3])
-def test_few_windows_are_a_sentence(n: int) -> None:
-    with pytest.raises(PlanError, match=rf"^{n} windows? (is|are) too few .* 4 are needed"):
+@pytest.mark.parametrize(("n", "few"), [(0, "windows are"), (1, "window is"), (3, "windows are")])
+def test_few_windows_are_a_sentence(n: int, few: str) -> None:
+    said = (
+        rf"^{n} {few} too few .* 4 are needed\. Remove fewer FF sublayers: .* more windows then\.$"
+    )
+    with pytest.raises(PlanError, match=said):
         does_similarity_predict(table([0.1, 0.2, 0.3][:n], [1, 2, 3][:n]))
 
 

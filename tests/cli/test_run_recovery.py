@@ -14,7 +14,6 @@ import pytest
 from ffmerge_core.cli.terminal import CANCELLED
 from ffmerge_core.compression.resuming import underway
 from ffmerge_core.plan import NOTHING_MERGED, Curve, MergePlan, Recipe, Recovery
-from ffmerge_core.reporting.costs import RESUMED_NOTE
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import ROOT, Call, environment
 from tests.cli.test_processes import INTERRUPTIBLE

@@ -13,7 +13,7 @@ import ffmerge_core as fm
 from ffmerge_core.compression.merging import AlignedPair, align, aligned_pairs
 from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
-from ffmerge_core.plan import METHODS, REPAIRS, DropFF, Merge, MergePlan, Repair
+from ffmerge_core.plan import METHODS, REPAIRS, DropFF, Merge, MergePlan, Narrow, Repair
 from tests.conftest import noise_task, timm_vit
 from tests.models.tiny import NoiseTask, marian
 
@@ -97,6 +97,15 @@ def test_a_method_is_given_its_group_in_layer_order_and_its_stack() -> None:
         assert group.anchor is group.members[-1]
         assert (group.model, group.stack, group.seed) == (model.model, stacks.index(stack), 7)
     assert [group.feats for group in given] == [None, None, feats, feats]
+
+
+def test_a_reduction_is_told_as_well_and_takes_the_features(
+    five: fm.LoadedModel, feats: fm.Features
+) -> None:
+    told = Told()
+    left = fm.apply(five, Narrow(("encoder.1",), width=7), feats, told)
+    assert left.sublayers[1].d_ff == 7
+    assert told[-1][:2] == (1, 1)
 
 
 def test_a_plan_that_does_not_fit_is_refused(five: fm.LoadedModel) -> None:

@@ -11,6 +11,7 @@ from ffmerge_core.kinds import Kind, Kinds, resolve
 from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import (
     METHODS,
+    QUANTIZATIONS,
     DropFF,
     Merge,
     MergePlan,
@@ -92,6 +93,12 @@ def test_what_a_method_needs_and_can(
 def test_methods_are_told_apart_on_charts() -> None:
     for told in zip(*(record.mark for record in METHODS.values()), strict=True):
         assert len(set(told)) == len(METHODS)
+
+
+def test_a_quantization_is_installed_where_its_package_is() -> None:
+    record = QUANTIZATIONS["int8"]
+    assert replace(record, requires="json").installed is True
+    assert replace(record, requires="no_such_package").installed is False
 
 
 def test_merges_come_first() -> None:

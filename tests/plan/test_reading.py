@@ -72,6 +72,7 @@ def a_recipe(**others: object) -> str:
         ('{"source": "demo:vit-digits"}', "An object with a source and a plan was expected"),
         (a_recipe(source=3), "source is 3; plain text was expected"),
         (a_recipe(source="a\0b"), r"source is 'a\\x00b'; plain text"),
+        (a_recipe(data="\udfff"), r"data is '\\udfff'; plain text or null was expected"),
         (a_recipe(data="\ud800"), r"data is '\\ud800'; plain text or null was expected"),
         (a_recipe(fidelity="no"), "fidelity is 'no'; true or false was expected"),
         (a_recipe(tokens="many"), "tokens is 'many'; a whole number was expected"),

@@ -79,14 +79,17 @@ POINTS = (
     [
         ("finished", "All 9 steps were taken."),
         ("no gain", "Stopped after 8 of 9 steps: the validation loss no longer fell."),
-        ("diverged", "Stopped after 8 of 9 steps: the loss grew without bound. Take a smaller"),
+        (
+            "diverged",
+            "Stopped after 8 of 9 steps: the loss grew without bound. "
+            "Take a smaller learning rate.",
+        ),
         ("cancelled", "Cancelled after 8 of 9 steps."),
     ],
 )
 def test_a_curve_says_how_it_ended_and_what_was_kept(stopped: Any, said: str) -> None:
     curve = Curve("accuracy", POINTS, steps=8, asked=9, best_step=4, stopped=stopped)
-    assert curve.in_words.startswith(said)
-    assert curve.in_words.endswith(" The weights of step 4 were kept.")
+    assert curve.in_words == f"{said} The weights of step 4 were kept."
     loss = "validation loss 0.5 → 0.25 at step 4"
     assert repr(curve) == f"Curve(8 of 9 steps, {stopped}: {loss})"
     assert Curve.from_dict(json.loads(json.dumps(curve.to_dict()))) == curve
@@ -94,6 +97,10 @@ def test_a_curve_says_how_it_ended_and_what_was_kept(stopped: Any, said: str) ->
 
 def test_a_curve_that_never_fell_keeps_the_start() -> None:
     curve = Curve("accuracy", POINTS[:1], steps=0, asked=9, best_step=0, stopped="cancelled")
-    assert curve.in_words.endswith(" Nothing was gained, so the weights of the start were kept.")
+    assert curve.in_words == (
+        "Cancelled after 0 of 9 steps. Nothing was gained, so the weights of the start were kept."
+    )
     empty = Curve("accuracy", (), steps=0, asked=9, best_step=0, stopped="cancelled")
     assert repr(empty) == "Curve(0 of 9 steps, cancelled)"
+    with pytest.raises(PlanError, match="points is 7; a list of objects was expected"):
+        Curve.from_dict({**empty.to_dict(), "points": 7})

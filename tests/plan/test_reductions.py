@@ -65,6 +65,7 @@ def test_a_factor_saves_what_two_thin_matrices_save() -> None:
         (((32, 8),), 6),
         (((4, 4),), 1),  # rank 2 is as big
         (((12, 6),), 3),  # rank 4 is as big
+        (((3, 2),), 1),  # saves one parameter
         (((3, 1),), 0),
         (((32, 8), (4, 4)), 1),
         (((4, 4), (32, 8)), 1),
@@ -88,9 +89,11 @@ def test_a_narrowed_sublayer_loses_a_row_a_column_and_an_entry_a_neuron(
     sublayer = replace(ENCODER[1], biases=biases, n_parameters=n_parameters)
     here = [ENCODER[0], sublayer, ENCODER[2]]
     plan = Narrow(("encoder.1",), width=20)
-    assert plan.parameters_left(sublayer) == n_parameters - 12 * a_neuron
+    assert repr(plan.parameters_left(sublayer)) == str(n_parameters - 12 * a_neuron)
     assert plan.parameters_removed(here) == 12 * a_neuron
     assert Narrow(TWO, width=20).parameters_removed(here) == 2 * 12 * 17
+    small = Stub("encoder.0", d_ff=4, n_parameters=4 * 17 + 8)
+    assert Narrow(("encoder.0",), width=3).parameters_left(small) == 3 * 17 + 8
 
 
 def test_widths_stop_below_the_narrowest_and_are_none_with_a_gate_or_an_inner_norm() -> None:
@@ -142,7 +145,11 @@ def test_up_to_its_ends_a_reduction_is_taken(plan: Plan) -> None:
             r"^Rank 7 saves nothing in encoder\.0, .*32 × 8 and 8 × 32:.*Rank 6 is the highest",
         ),
         (Narrow(TWO, width=32), {}, r"^encoder\.0 has 32 neurons, .*32 saves.*Keep 31 or fewer"),
-        (Narrow(TWO, width=3), {"gated": True}, r"^encoder\.0 has a gate or an inner norm"),
+        (
+            Narrow(TWO, width=3),
+            {"gated": True},
+            r"^encoder\.0 has a gate .* Narrow plain sublayers",
+        ),
         (Narrow(TWO, width=3), {"norm": "norm"}, r"^encoder\.0 has a gate or an inner norm"),
     ],
 )
