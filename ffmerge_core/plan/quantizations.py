@@ -13,7 +13,7 @@ from ffmerge_core.kinds import Kind, Kinds, Work
 class Quantization(Kind):
     """All keep the same int8 weights, one scale a row; they differ in how these are computed with.
 
-    requires: a package of an extra. linear: the class of torch Linear that
+    requires: packages of an extra. linear: the class of torch Linear that
     computes; None for torch's own.
     """
 

@@ -59,9 +59,7 @@ def test_windows_without_a_figure_are_left_out() -> None:
 
 @pytest.mark.parametrize(("n", "few"), [(0, "windows are"), (1, "window is"), (3, "windows are")])
 def test_few_windows_are_a_sentence(n: int, few: str) -> None:
-    said = (
-        rf"^{n} {few} too few .* 4 are needed\. Remove fewer FF sublayers: .* more windows then\.$"
-    )
+    said = rf"^{n} {few} too few .* 4 are needed\. Remove fewer FF sublayers: .* more windows\.$"
     with pytest.raises(PlanError, match=said):
         does_similarity_predict(table([0.1, 0.2, 0.3][:n], [1, 2, 3][:n]))
 

@@ -97,8 +97,8 @@ def test_methods_are_told_apart_on_charts() -> None:
 
 def test_a_quantization_is_installed_where_its_package_is() -> None:
     record = QUANTIZATIONS["int8"]
-    assert replace(record, requires="json").installed is True
-    assert replace(record, requires="no_such_package").installed is False
+    assert replace(record, requires=("json",)).installed is True
+    assert replace(record, requires=("json", "no_such_package")).installed is False
 
 
 def test_merges_come_first() -> None:
