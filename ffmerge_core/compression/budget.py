@@ -26,7 +26,7 @@ from ffmerge_core.plan import (
     short,
     stack_of,
 )
-from ffmerge_core.plan.values import one_of
+from ffmerge_core.plan.values import no_text, one_of
 from ffmerge_core.progress import Report, part, silent
 
 # Plans of one size each, from the one that takes least; a list of them rises in what it takes.
@@ -246,7 +246,13 @@ def _asked(budget: Plan | int, kinds: Sequence[str] | None) -> tuple[str, ...]:
     allowed = rivals(budget)
     if kinds is None:
         return allowed
+    no_text("kinds", kinds)
     for kind in kinds:
+        if not isinstance(budget, int) and kind == budget.method:
+            raise PlanError(
+                f"kind is {kind!r}, and so is what it is compared with. Name one or more of "
+                f"{', '.join(allowed)}."
+            )
         one_of("kind", kind, allowed)
     return tuple(kind for kind in allowed if kind in kinds)
 

@@ -32,7 +32,7 @@ from ffmerge_core.plan import (
     short,
     stack_of,
 )
-from ffmerge_core.plan.values import one_of
+from ffmerge_core.plan.values import no_text, one_of
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 
@@ -162,6 +162,8 @@ def _candidates(
     stack: str | None,
 ) -> list[tuple[Window, Plan]]:
     merges = windows(model.sublayers, remove, stack)
+    no_text("methods", methods)
+    no_text("anchors", anchors)
     for anchor in anchors:
         one_of("anchor", anchor, ANCHORS)
     if not anchors:

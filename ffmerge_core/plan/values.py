@@ -25,6 +25,12 @@ def one_of(what: str, value: str, allowed: Sequence[str]) -> None:
         raise PlanError(f"{what} is {clipped(value)}; it must be one of {', '.join(allowed)}.")
 
 
+def no_text(what: str, values: object) -> None:
+    """Raise `PlanError` for one name where several may stand: its letters would be taken."""
+    if isinstance(values, str):
+        raise PlanError(f'{what} is {clipped(values)}; a list was expected, such as ["{values}"].')
+
+
 def whole(what: str, value: object, least: int) -> None:
     # bool is an int to Python, and no number to a reader.
     if type(value) is not int or value < least:

@@ -141,7 +141,7 @@ def test_a_kind_that_cannot_go_so_low_is_left_out_and_named(model: fm.LoadedMode
 
 def test_kinds_can_be_chosen(model: fm.LoadedModel) -> None:
     assert list(fm.baselines(model, PLAN, ["SVD", "copy"])) == ["copy", "SVD"]
-    with pytest.raises(PlanError, match="'permute'; it must be one of vanilla, copy"):
+    with pytest.raises(PlanError, match=r"'permute', and so is .* Name one or more of vanilla"):
         fm.baselines(model, PLAN, ["permute"])
 
 
@@ -237,3 +237,8 @@ def test_progress_rises_to_the_end_and_cancel_stops(model: fm.LoadedModel) -> No
     with pytest.raises(Cancelled):
         fm.baselines(model, PLAN, report=report)
     assert len(told) == 8
+
+
+def test_one_name_where_several_may_stand_is_told(model: fm.LoadedModel) -> None:
+    with pytest.raises(fm.PlanError, match=r'kinds is \'SVD\'; a list .* \["SVD"\]'):
+        fm.baselines(model, 1, "SVD")
