@@ -15,6 +15,7 @@ from tests.browser.walking import APP, FIRST_JOB, points, visit
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_search_merge_and_recover(
     page: Page, start_server: Callable[..., AbstractContextManager[str]], tmp_path: Path
 ) -> None:

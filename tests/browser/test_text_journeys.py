@@ -28,6 +28,7 @@ def open_demo(page: Page, name: str) -> None:
     expect(page.get_by_text(f"demo:{name}").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_whole_journey_of_a_language_model(app: Page) -> None:
     open_demo(app, "gpt2-code")
     expect(app.get_by_text("decoder.11").first).to_be_attached()
@@ -56,6 +57,7 @@ def test_the_whole_journey_of_a_language_model(app: Page) -> None:
     expect(points(app)).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_the_whole_journey_of_a_translator(app: Page) -> None:
     open_demo(app, "marian-en-fr")
     visit(app, "Similarity")

@@ -223,6 +223,7 @@ def test_a_killed_recovery_is_offered_again_and_goes_on_to_the_same_curve(home: 
     assert folders(home) == []
 
 
+@pytest.mark.slow
 def test_a_killed_recovery_can_be_given_up(home: Path) -> None:
     tab = set_up(with_run())
     (merged,) = run_store().list(DEMO)
