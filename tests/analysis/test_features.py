@@ -229,7 +229,7 @@ def test_aligned_neurons_are_compared_by_their_matches(model: fm.LoadedModel) ->
     table = fm.similarity_matrix(feats, of="aligned", report=lambda *said: steps.append(said))
     names = [sublayer.name for sublayer in model.sublayers]
     for one, other in combinations(names, 2):
-        assert table.loc[one, other] == feats.match(one, other).after < 1
+        assert float(table.loc[one, other]) == feats.match(one, other).after < 1
     assert steps == [(done, 3, "Comparing pairs of sublayers") for done in (1, 2, 3)]
 
 
