@@ -1,7 +1,6 @@
 """Which window of adjacent FF sublayers to merge: all of them tried, none of them tuned.
 
-One calibration pass serves every window (Verma et al., "Select"); scores are of the
-validation split.
+One calibration pass serves every window (Verma et al., "Select"). Scores are of validation data.
 """
 
 from __future__ import annotations
@@ -163,7 +162,6 @@ def _candidates(
 ) -> list[tuple[Window, Plan]]:
     merges = windows(model.sublayers, remove, stack)
     no_text("methods", methods)
-    no_text("anchors", anchors)
     for anchor in anchors:
         one_of("anchor", anchor, ANCHORS)
     if not anchors:
