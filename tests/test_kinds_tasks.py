@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
@@ -32,6 +31,7 @@ from pages._ui.state.subject import Opened
 from tests.models.test_register_family import LLAMA, llama
 from tests.models.tiny import gpt2
 from tests.tasks.texts import bytes_tokenizer
+from tests.ui.conftest import home  # noqa: F401
 from tests.ui.pages_support import DEMO, go, id_of, metrics, open_app, press, sentences
 
 GROUP = ("decoder.1", "decoder.2")
@@ -82,14 +82,6 @@ def registered() -> Iterator[None]:
         fm.register_task(RIDDLES)
         fm.register_family(OWN)
         yield
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("FFMERGE_HOME", str(tmp_path))
-    st.cache_resource.clear()
-    yield tmp_path
-    st.cache_resource.clear()
 
 
 @pytest.fixture

@@ -81,6 +81,11 @@ def shared_weights(method: Merge, group: Group) -> Weights:
     owned = [group.weights(sublayer) for sublayer in group.members]
     before = _versions(owned)
     found = resolve(method.merge)(group)
+    if before != _versions(owned):
+        raise PlanError(
+            f"Method {method.name!r} changed the original's weights in place. Let it work on "
+            "copies: tensor.detach().clone(). Load the model again."
+        )
     expected = group.weights(group.anchor)
     if not isinstance(found, dict) or found.keys() != expected.keys():
         what = ", ".join(map(str, found)) if isinstance(found, dict) else clipped(found)
@@ -90,11 +95,6 @@ def shared_weights(method: Merge, group: Group) -> Weights:
         )
     for role, tensor in expected.items():
         _check_like(method, role, found[role], tensor)
-    if before != _versions(owned):
-        raise PlanError(
-            f"Method {method.name!r} changed the original's weights in place. Let it work on "
-            "copies: tensor.detach().clone(). Load the model again."
-        )
     own = {tensor.data_ptr() for weights in owned for tensor in weights.values()}
     if same := [role for role, tensor in found.items() if tensor.data_ptr() in own]:
         raise PlanError(

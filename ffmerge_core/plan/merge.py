@@ -27,10 +27,9 @@ class MergePlan(Plan):
     ----------
     groups : tuple of tuple of str
         Names such as ("encoder.3", "encoder.4"), two or more a group, in any order, of one stack.
-    method : {"permute", "vanilla", "copy", "random"}, default "permute"
-        "permute" aligns neurons, then averages (Verma et al., arXiv 2501.06126); "vanilla" averages
-        without aligning; "copy" ties all to the anchor, no averaging; "random" ties all to fresh
-        weights with the members' mean and deviation.
+    method : str, default "permute"
+        The name of a record of a `Merge`, which says what it does. "permute" is the paper's
+        (Verma et al., arXiv 2501.06126): it aligns neurons, then averages.
     anchor : {"first", "middle", "last"}, default "first"
         Which member, in layer order, the others are aligned to (or copied from). "middle" of an
         even group is the earlier of the two; the authors' code takes the later.

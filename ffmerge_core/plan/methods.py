@@ -226,12 +226,11 @@ class Methods(Kinds[Method]):
     def register(self, record: Method) -> Method:
         """Add a record at the end; `PlanError` if it does not fit the others, or its own plans."""
         self._fits(record)
-        said = record.plan.kind, record.plan
         for other in self.values():
-            if other.plan.kind == said[0] and other.plan is not said[1]:
+            if other.plan.kind == record.plan.kind and other.plan is not record.plan:
                 raise PlanError(
-                    f"Plans of kind {said[0]!r} are those of method {other.name!r} already. Give "
-                    f"{record.plan.__name__} a kind of its own."
+                    f"Plans of kind {record.plan.kind!r} are those of method {other.name!r} "
+                    f"already. Give {record.plan.__name__} a kind of its own."
                 )
         if isinstance(record, Reduce):
             own = getattr(record.plan, "method", None)

@@ -19,8 +19,57 @@ if TYPE_CHECKING:
 Integers: TypeAlias = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
+class _Scores:
+    """What a score and the difference of two have in common: how their figures are shown."""
+
+    split: Split
+    metric: str
+    value: float
+    loss: float
+    n: int
+    interval: Interval
+    loss_interval: Interval
+    others: Mapping[str, Figure]
+    _sign = ""
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name, the task's own first, the loss last."""
+        own = Figure(self.value, self.interval)
+        return {self.metric: own, **self.others, LOSS: Figure(self.loss, self.loss_interval)}
+
+    def __repr__(self) -> str:
+        own, loss = (f"{each:{self._sign}.4g}" for each in (self.value, self.loss))
+        return showing.line(
+            self, f"{self.split} split, {self.n:,} examples: {self.metric} {own}, loss {loss}"
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        return {
+            "split": self.split,
+            "metric": self.metric,
+            "value": self.value,
+            "interval": list(self.interval),
+            "loss": self.loss,
+            "loss_interval": list(self.loss_interval),
+            "n": self.n,
+            "others": {
+                name: {"value": figure.value, "interval": list(figure.interval)}
+                for name, figure in self.others.items()
+            },
+        }
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *map(showing.rounded, (figure.value, *figure.interval)))
+            for name, figure in self.figures.items()
+        ]
+        return showing.table(repr(self), ("figure", "value", "low", "high"), rows)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(_Scores):
     """Every figure of a model on one split, with what each example added to it.
 
     Attributes
@@ -98,17 +147,6 @@ class Evaluation:
             notes=notes or {},
         )
 
-    @property
-    def figures(self) -> dict[str, Figure]:
-        """All figures by name, the task's own first, the loss last."""
-        return _figures(self)
-
-    def __repr__(self) -> str:
-        return showing.line(self, _in_words(self))
-
-    def _repr_html_(self) -> str:
-        return _as_table(self)
-
     def versus(self, original: Evaluation) -> PairedDifference:
         """This model minus `original`, example by example.
 
@@ -156,11 +194,11 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
-        return _as_json(self) | {"notes": dict(self.notes)}
+        return super().summary() | {"notes": dict(self.notes)}
 
 
-@dataclass(frozen=True, eq=False)
-class PairedDifference:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairedDifference(_Scores):
     """One model minus another on the same examples.
 
     Attributes
@@ -204,21 +242,11 @@ class PairedDifference:
     others: Mapping[str, Figure]
     agreement: float
     changed: Integers
-
-    @property
-    def figures(self) -> dict[str, Figure]:
-        """All figures by name, the task's own first, the loss last."""
-        return _figures(self)
-
-    def __repr__(self) -> str:
-        return showing.line(self, _in_words(self))
-
-    def _repr_html_(self) -> str:
-        return _as_table(self)
+    _sign = "+"
 
     def summary(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
-        return _as_json(self) | {"agreement": self.agreement}
+        return super().summary() | {"agreement": self.agreement}
 
 
 def _check(split: Split, measures: Sequence[Measure], n: int) -> None:
@@ -253,38 +281,3 @@ def _compared(mine: Sequence[Any], other: Sequence[Any]) -> tuple[float, Integer
 
 def _without(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if name not in names}
-
-
-def _figures(value: Evaluation | PairedDifference) -> dict[str, Figure]:
-    own = Figure(value.value, value.interval)
-    return {value.metric: own, **value.others, LOSS: Figure(value.loss, value.loss_interval)}
-
-
-def _in_words(value: Evaluation | PairedDifference) -> str:
-    sign = "+" if isinstance(value, PairedDifference) else ""
-    own, loss = (f"{each:{sign}.4g}" for each in (value.value, value.loss))
-    return f"{value.split} split, {value.n:,} examples: {value.metric} {own}, loss {loss}"
-
-
-def _as_table(value: Evaluation | PairedDifference) -> str:
-    rows = [
-        (name, *map(showing.rounded, (figure.value, *figure.interval)))
-        for name, figure in value.figures.items()
-    ]
-    return showing.table(repr(value), ("figure", "value", "low", "high"), rows)
-
-
-def _as_json(value: Evaluation | PairedDifference) -> dict[str, Any]:
-    return {
-        "split": value.split,
-        "metric": value.metric,
-        "value": value.value,
-        "interval": list(value.interval),
-        "loss": value.loss,
-        "loss_interval": list(value.loss_interval),
-        "n": value.n,
-        "others": {
-            name: {"value": figure.value, "interval": list(figure.interval)}
-            for name, figure in value.others.items()
-        },
-    }
