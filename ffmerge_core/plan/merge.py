@@ -127,7 +127,7 @@ METHODS.register(
     Merge(
         name="permute",
         label="Permute",
-        help="Aligns neurons to the anchor's, then averages (the paper's method).",
+        help="Aligns neurons, then averages (the paper's method).",
         source="Verma, Murray & Duh, arXiv 2501.06126",
         plan=MergePlan,
         mark=Mark(BLUE, "circle"),
