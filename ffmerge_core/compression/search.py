@@ -67,7 +67,9 @@ def windows(sublayers: Sequence[FFSublayer], remove: int, stack: str | None = No
         if len(stacks) > 1:
             able += ", an even number, half of them from each"
         raise PlanError(f"{remove} FF sublayers cannot be removed from {where}; {able}.")
-    return _windows(stacks.values(), share + 1)
+    every = _windows(stacks.values(), share + 1)
+    # Where none can be merged, a merge of the first says why.
+    return [each for each in every if fits(MergePlan(each.groups), sublayers)] or every
 
 
 def search_windows(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from ffmerge_core import demos
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.models.families import known_classes
 from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.storage.gaps import left_out, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.timm_folder import build_timm, load_timm
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter_config.json"
 _GENERATION = "generation_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "source.spm")
@@ -30,12 +33,14 @@ class RawModel:
     """What a folder holds. tokenizer, settings: as in `LoadedModel`.
 
     sublayers: its FF sublayers, where the module itself does not say (some were reduced).
+    left_out: tensors of its file that it has no use for, by name.
     """
 
     module: nn.Module
     tokenizer: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sublayers: tuple[FFSublayer, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def resolved(source: str | Path) -> Path:
@@ -54,9 +59,9 @@ def open_folder(folder: Path) -> RawModel:
     Raises `SourceError` (absent, damaged, refused) or `UnsupportedModelError`.
     """
     config = checked_config(folder)
-    if "architecture" in config:
-        return beside(folder, _load_timm(folder, config), config)
-    return beside(folder, _load_transformers(folder, config), config)
+    read = load_timm if "architecture" in config else _load_transformers
+    module, left = read(folder, config)
+    return replace(beside(folder, module, config), left_out=left)
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -69,6 +74,13 @@ def checked_config(folder: Path) -> dict[str, Any]:
         )
     if not folder.is_dir():
         raise SourceError(f"{folder} is a file. Give the folder that holds it and its config.json.")
+    if (folder / ADAPTER).is_file():
+        raise SourceError(
+            f"{folder} holds an adapter ({ADAPTER}), and a merge changes whole weights alone. Add "
+            "the adapter to its model first: peft's model.merge_and_unload(), then save_pretrained "
+            "into another folder, and open that one. To open the model without it, take the files "
+            "called adapter_… away."
+        )
     if not (folder / CONFIG).is_file():
         raise SourceError(
             f"{folder} holds no model: config.json is not there. Give a folder saved by "
@@ -87,7 +99,7 @@ def checked_config(folder: Path) -> dict[str, Any]:
 def build(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The model that config.json describes, its weights not read yet."""
     if "architecture" in config:
-        return _build_timm(folder, config)
+        return build_timm(folder, config)
     kind, settings = _transformers_class(folder, config)
     try:
         module: nn.Module = kind(settings)
@@ -123,17 +135,19 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars on the terminal: who wants progress passes a callback."""
+    """No progress bars on the terminal, and no report: a callback and a sentence say it here."""
     from transformers.utils import logging
 
-    bars: Any = logging  # its functions have no annotations
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
+    library: Any = logging  # its functions have no annotations
+    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity_error()
     try:
         yield
     finally:
+        library.set_verbosity(verbosity)
         if shown:
-            bars.enable_progress_bar()
+            library.enable_progress_bar()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -147,17 +161,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SourceError(f"{path} holds a {type(values).__name__}; an object was expected.")
     return values
-
-
-def refuse_gaps(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
-    """`SourceError` if the file's names are not exactly the model's."""
-    for what, keys in (("lack", sorted(missing)), ("hold unknown", sorted(unexpected))):
-        if keys:
-            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise SourceError(
-                f"The weights in {folder} {what} {shown}: they belong to another model than "
-                "config.json describes."
-            )
 
 
 def _check_weights(folder: Path) -> None:
@@ -183,37 +186,6 @@ def _check_weights(folder: Path) -> None:
             raise SourceError(
                 f"{path} is damaged or cut short ({error}). Copy or download it again."
             ) from None
-
-
-def _build_timm(folder: Path, config: dict[str, Any]) -> nn.Module:
-    import timm
-
-    architecture = str(config["architecture"])
-    if architecture not in timm.list_models():
-        raise UnsupportedModelError(f"timm has no architecture called {architecture}.")
-    try:
-        arguments = dict(config.get("model_args") or {})
-        arguments.setdefault("num_classes", config.get("num_classes", 1000))
-        module: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise SourceError(
-            f"timm cannot build {architecture} from {folder / CONFIG} ({error})."
-        ) from None
-    return module
-
-
-def _load_timm(folder: Path, config: dict[str, Any]) -> nn.Module:
-    from safetensors.torch import load_file
-
-    module = _build_timm(folder, config)
-    try:
-        found = module.load_state_dict(load_file(folder / WEIGHTS), strict=False)
-    except (OSError, RuntimeError) as error:
-        raise SourceError(
-            f"The weights in {folder} do not fit {config['architecture']}: {error}"
-        ) from None
-    refuse_gaps(folder, found.missing_keys, found.unexpected_keys)
-    return module
 
 
 def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
@@ -244,7 +216,8 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
     return kind, settings
 
 
-def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
+def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module with its weights, and the names in the files that it has no use for."""
     kind, settings = _transformers_class(folder, config)
     try:
         with quiet_transformers():
@@ -256,19 +229,46 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
                 # As saved it may be half precision; a recipe says float32.
                 dtype=torch.float32,
                 output_loading_info=True,
+                # They are refused below, in a sentence of our own.
+                ignore_mismatched_sizes=True,
             )
     except Exception as error:  # whatever a wrong config.json makes of a constructor
         raise _cannot_open(folder, error) from None
-    if found.get("mismatched_keys"):
-        name = str(next(iter(found["mismatched_keys"])))
-        raise SourceError(f"In {folder}, {name} has another shape than config.json says.")
-    refuse_gaps(folder, found["missing_keys"], found["unexpected_keys"])
     assert isinstance(module, nn.Module)
+    refuse_shapes(folder, found["mismatched_keys"])
+    stored = _Stored(folder, getattr(module, "base_model_prefix", ""))
+    harmless = left_out(module, found["unexpected_keys"], stored.value)
+    refuse_gaps(folder, found["missing_keys"], found["unexpected_keys"] - set(harmless))
     for tensor in (*module.parameters(), *module.buffers()):
         # It may be the file itself, mapped into memory: whoever wrote over that file would
         # change this model, and whoever cut it short would end the process.
         tensor.data = tensor.data.clone()
-    return module
+    return module, harmless
+
+
+class _Stored:
+    """The tensors of a folder by the names that transformers reports, read one at a time."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        from safetensors import safe_open
+
+        self._prefix = f"{prefix}."
+        self._files: dict[str, Path] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as weights:
+                self._files |= dict.fromkeys(weights.keys(), path)
+
+    def value(self, name: str) -> torch.Tensor | None:
+        """None if no file holds it, with or without the prefix of models that have a head."""
+        from safetensors import safe_open
+
+        bare = name.removeprefix(self._prefix)
+        for known in (name, bare, self._prefix + bare):
+            if known in self._files:
+                with safe_open(self._files[known], framework="pt") as weights:
+                    tensor: torch.Tensor = weights.get_tensor(known)
+                    return tensor
+        return None
 
 
 def _cannot_open(folder: Path, error: Exception) -> SourceError:
@@ -276,4 +276,8 @@ def _cannot_open(folder: Path, error: Exception) -> SourceError:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "above report" in said:
+        # A table on the terminal, which was not shown.
+        return "its weights cannot be converted to the names that transformers has today"
+    return said

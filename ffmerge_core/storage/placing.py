@@ -28,12 +28,15 @@ def placed(target: Path, mark: str, overwrite: bool) -> Iterator[Path]:
         yield draft
         _flush(draft)
         _put_in_place(draft, target)
-    except FFMergeError:
-        raise
+    except FFMergeError as error:
+        if str(draft) not in str(error):
+            raise
+        # Nobody else knows of the draft, which is gone by now.
+        raise type(error)(_of(target, draft, str(error))) from None
     except Exception as error:  # safetensors and tokenizers raise nothing narrower
         raise StorageError(
-            f"{target} cannot be written ({_reason(error)}). Check that its folder is writable "
-            "and has room, or choose another."
+            f"{target} cannot be written ({_of(target, draft, _reason(error))}). Check that its "
+            "folder is writable and has room, or choose another."
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -86,6 +89,11 @@ def _flush(draft: Path) -> None:
 
 def _hidden(target: Path, kind: str) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.{kind}")
+
+
+def _of(target: Path, draft: Path, said: str) -> str:
+    """What was said of the draft, said of the folder that it stands for."""
+    return said.replace(str(draft), str(target))
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ffmerge_core.errors import SourceError
+from ffmerge_core.models.ties import Ties
 from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.storage.folders import read_json
@@ -23,6 +24,8 @@ class Record:
 
     source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
+    ties: the names of each parameter that has several, but for what the plan ties; None in a
+    record of an older version, which says nothing of them.
     """
 
     layout: str
@@ -34,6 +37,7 @@ class Record:
     recipe: Recipe | None
     versions: Mapping[str, str]
     quantize: str | None = None
+    ties: Ties | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -55,9 +59,19 @@ class Record:
             raise ValueError(f"weights kept as {values['quantize']!r} are not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
+        values["ties"] = _ties(values.get("ties"))
         values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
         values["recipe"] = Recipe.from_dict(values["recipe"]) if values["recipe"] else None
         return cls(**values)
+
+
+def _ties(found: Any) -> Ties | None:
+    if found is None:
+        return None
+    groups = tuple(tuple(group) for group in found)
+    if not all(isinstance(name, str) for group in groups for name in group):
+        raise TypeError("ties are not groups of names")
+    return groups
 
 
 def recovery_in(settings: Mapping[str, Mapping[str, Any]]) -> Recovery | None:
