@@ -20,7 +20,8 @@ from ffmerge_core.storage.gaps import left_out, refuse_gaps, refuse_shapes
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
 
 CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
+# What image processors of transformers are kept in; newer ones in the first.
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
 ADAPTER = "adapter_config.json"
 _GENERATION = "generation_config.json"
@@ -117,8 +118,9 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
     """The module with what else the folder holds: settings and the tokenizer."""
     if "architecture" in config:
         return RawModel(module, settings={CONFIG: config})
-    if (folder / PREPROCESSOR).is_file():
-        return RawModel(module, settings={PREPROCESSOR: read_json(folder / PREPROCESSOR)})
+    settings = {name: read_json(folder / name) for name in PROCESSORS if (folder / name).is_file()}
+    if settings:
+        return RawModel(module, settings=settings)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         return RawModel(module)
     from transformers import AutoTokenizer

@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.tasks.class_folders import ORDER, OWN_NAMES
 from pages._ui.state.shared import shelf, workspace_store
 from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
+from tests.real_files.images import CLASSES, pictures, timm_folder, timm_vit
 from tests.ui.pages_support import (
     DEMO,
     add_group,
@@ -239,3 +241,19 @@ def test_a_recipe_that_cannot_be_used_is_a_sentence_and_changes_nothing(
     assert any(reason in error.value for error in tab.error)
     workspace = workspace_store().find(id_of(tab))
     assert (workspace.opened, workspace.groups) == (Opened(DEMO), ())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_classes_matched_by_anything_but_names_are_told(named: bool, tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", each=5)
+    config = {"label_names": list(CLASSES)} if named else {}
+    folder = timm_folder(tmp_path / "model", timm_vit(), config)
+    tab = open_app()
+    tab.text_input(key="folder").set_value(str(folder))
+    tab.radio(key="measured_on").set_value("own").run()
+    tab.text_input(key="folder-path").set_value(str(images))
+    settle(press(tab, "Open folder"))
+    assert opened(tab) == Opened(str(folder), str(images))
+    told = f"The folders were matched to the model's classes {ORDER}." in sentences(tab)
+    assert told != named
+    assert f"classes: {OWN_NAMES if named else ORDER}" in sentences(tab)
