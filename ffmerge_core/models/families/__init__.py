@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.kinds import Kinds
-from ffmerge_core.models.families import text, vision
+from ffmerge_core.models.families import decoders, encoders, seq2seq, timm, vision
 from ffmerge_core.models.families.declare import declare, declare_stack
+from ffmerge_core.models.families.examples import pair_example, token_example
 from ffmerge_core.models.families.family import Family
-from ffmerge_core.models.families.text import pair_example, token_example
 from ffmerge_core.tasks.kinds import TASKS
 
 if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES: Kinds[Family] = Kinds(
-    "family", UnsupportedModelError, (*vision.FAMILIES, *text.FAMILIES), made=Family
+    "family",
+    UnsupportedModelError,
+    (
+        *timm.FAMILIES,
+        *vision.FAMILIES,
+        *decoders.FAMILIES,
+        *encoders.FAMILIES,
+        *seq2seq.FAMILIES,
+    ),
+    made=Family,
 )
 
 

@@ -54,8 +54,9 @@ class Family(Kind):
     example : callable
         A model → a small batch of noise that it accepts, for the proof; images are its first
         argument.
-    longest : int or str
-        Tokens that the model sees at once, or what its configuration calls that number.
+    longest : int, str or callable
+        Tokens that the model sees at once, or what its configuration calls that number, or a
+        function of its configuration.
     n_classes : callable
         A model → the classes that its head tells apart; None of one without a head.
     class_names : callable
@@ -80,7 +81,7 @@ class Family(Kind):
     depths: Mapping[str, str]
     find: Callable[[nn.Module], tuple[FFSublayer, ...]]
     example: Callable[[nn.Module], Batch]
-    longest: int | str = "max_position_embeddings"
+    longest: int | str | Callable[[Any], int] = "max_position_embeddings"
     n_classes: Callable[[nn.Module], int | None] = _no_head
     class_names: Callable[[nn.Module, Settings], Sequence[str] | None] = _no_names
 
@@ -89,6 +90,8 @@ class Family(Kind):
         if isinstance(self.longest, int):
             return self.longest
         config: Any = getattr(model, "config", None)
+        if not isinstance(self.longest, str):
+            return self.longest(config)
         found = getattr(config, self.longest, None)
         if not isinstance(found, int):
             raise UnsupportedModelError(
