@@ -64,8 +64,8 @@ def checked_config(folder: Path) -> dict[str, Any]:
     """Its config.json, after refusing what no library should touch: absent, pickled, damaged."""
     if not folder.exists():
         raise SourceError(
-            f"There is no folder {folder}, and models are not downloaded from a hub. Give a folder "
-            "saved by save_pretrained or timm, or a demo: "
+            f"There is no folder {folder}. Give a folder saved by save_pretrained or timm, a "
+            "model of the hub as hf:organisation/name, or a demo: "
             f"{', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():
