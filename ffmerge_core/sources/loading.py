@@ -36,6 +36,7 @@ def load(
     report: Report = silent,
     *,
     fidelity: bool = False,
+    tokenize: str | None = None,
 ) -> LoadedModel:
     """Open a model, find its FF sublayers and prove that they are what its family says.
 
@@ -55,6 +56,10 @@ def load(
         Told how far it is; may raise `Cancelled`.
     fidelity : bool, default False
         Measure how near a merged model stays to this one, on the task's inputs, without labels.
+    tokenize : str, optional
+        How BLEU splits a translation into words, as sacrebleu names it: "13a", "zh", "char", ….
+        By default what the target language asks for: as the model's files tell it, else as the
+        references show it.
 
     Returns
     -------
@@ -71,6 +76,8 @@ def load(
         If the declared FF weights do not compute what the model computes.
     DataError
         If the task does not suit the model.
+    PlanError, MissingPackageError
+        If `tokenize` is not one of sacrebleu's, or needs a package that is absent.
 
     Examples
     --------
@@ -102,6 +109,7 @@ def load(
     report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
         task = _recorded_data(record)
+        tokenize = tokenize or (record.tokenize if task is not None else None)
     loaded = LoadedModel(
         model=module,
         task=own_task,
@@ -115,7 +123,8 @@ def load(
         settings=opened.settings,
         quantized=quantized,
     )
-    loaded = replace(loaded, task=choose_task(loaded, task, fidelity=fidelity, report=report))
+    chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
+    loaded = replace(loaded, task=chosen)
     report(_STEPS, _STEPS, "Ready")
     return loaded
 

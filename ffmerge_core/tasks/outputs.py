@@ -1,12 +1,23 @@
-"""What a model returned for a batch, checked, and what it loses by it."""
+"""What a model returned for a batch, checked, and what it loses by it.
+
+Logits are the largest tensor of a model with a large vocabulary. So nothing here copies them
+whole: losses are computed a few positions at a time.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.tasks.batch import IGNORED, Batch
+
+# Of the logits that are looked at together, as float32.
+_CHUNK_BYTES = 16_000_000
 
 
 def output_of(model: nn.Module, batch: Batch, data: str) -> object:
@@ -31,7 +42,8 @@ def output_of(model: nn.Module, batch: Batch, data: str) -> object:
 def logits_of(model: nn.Module, batch: Batch, data: str) -> Tensor:
     """Its logits, (batch, …, classes); `DataError` if there are none or they are not finite."""
     logits = logits_in(output_of(model, batch, data))
-    if not bool(logits.isfinite().all()):
+    # The extremes tell: NaN is carried into them, and `isfinite` would copy all logits.
+    if not all(bool(each.isfinite()) for each in logits.aminmax()):
         raise DataError(
             "The model returned logits that are not finite numbers. Check its weights for NaN or "
             "infinity."
@@ -72,15 +84,65 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return total / (targets != IGNORED).sum().clamp(min=1)
 
 
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Nats of each target, float64 for sums of many; 0 where it is IGNORED. Without a gradient.
+
+    logits: (batch, …, classes). targets: (batch, …) int64, all of them known.
+    """
+    pairs = zip(_chunks(logits), _split(targets.flatten(), _rows(logits)), strict=True)
+    losses = [
+        functional.cross_entropy(each.float(), wanted, reduction="none", ignore_index=IGNORED)
+        for each, wanted in pairs
+    ]
+    return torch.cat(losses).double().view(targets.shape)
+
+
+def compared(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nats of KL(before ‖ after), whether both choose the same, and what `after` chooses.
+
+    before, after: logits (batch, …, classes). The three: (batch, …) float64, bool and int64.
+    """
+    found = []
+    for one, other in zip(_chunks(before), _chunks(after), strict=True):
+        first, second = one.float().log_softmax(-1), other.float().log_softmax(-1)
+        chosen = second.argmax(-1)
+        found.append((_divergences(first, second).double(), chosen == first.argmax(-1), chosen))
+    nats, same, chosen = (
+        torch.cat(each).view(after.shape[:-1]) for each in zip(*found, strict=True)
+    )
+    return nats, same, chosen
+
+
 def divergence(before: Tensor, after: Tensor, real: Tensor) -> Tensor:
     """Mean nats of KL(before ‖ after) where `real`.
 
     before, after: logits (batch, …, classes). real: (batch, …) bool.
     """
-    nats = functional.kl_div(
-        after.float().log_softmax(-1),
-        before.float().log_softmax(-1),
-        reduction="none",
-        log_target=True,
-    ).sum(-1)
-    return nats[real].sum() / real.sum().clamp(min=1)
+    nats = [
+        # Probabilities are computed again for the gradient, and never kept of all positions.
+        checkpoint(_divergences_of_logits, *each, use_reentrant=False, preserve_rng_state=False)
+        for each in zip(_chunks(before), _chunks(after), strict=True)
+    ]
+    return torch.cat(nats).view(real.shape)[real].sum() / real.sum().clamp(min=1)
+
+
+def _divergences_of_logits(before: Tensor, after: Tensor) -> Tensor:
+    return _divergences(before.float().log_softmax(-1), after.float().log_softmax(-1))
+
+
+def _divergences(before: Tensor, after: Tensor) -> Tensor:
+    """Nats of KL(before ‖ after) a row; both are logarithms of probabilities."""
+    return functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
+
+
+def _chunks(logits: Tensor) -> tuple[Tensor, ...]:
+    """(rows, classes) each, of a few positions at a time."""
+    return _split(logits.flatten(0, -2), _rows(logits))
+
+
+def _split(rows: Any, size: int) -> tuple[Tensor, ...]:
+    return tuple(rows.split(size))  # which torch does not annotate
+
+
+def _rows(logits: Tensor) -> int:
+    return max(1, _CHUNK_BYTES // (4 * logits.shape[-1]))
