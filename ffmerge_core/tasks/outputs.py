@@ -84,14 +84,15 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return total / (targets != IGNORED).sum().clamp(min=1)
 
 
-def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+def token_losses(logits: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Nats of each target, float64 for sums of many; 0 where it is IGNORED. Without a gradient.
 
-    logits: (batch, …, classes). targets: (batch, …) int64, all of them known.
+    logits: (batch, …, classes). targets: (batch, …) int64, all of them known. dtype: computed
+    in; a model that is sure of a token loses less than float32 can tell from 0.
     """
     pairs = zip(_chunks(logits), _split(targets.flatten(), _rows(logits)), strict=True)
     losses = [
-        functional.cross_entropy(each.float(), wanted, reduction="none", ignore_index=IGNORED)
+        functional.cross_entropy(each.to(dtype), wanted, reduction="none", ignore_index=IGNORED)
         for each, wanted in pairs
     ]
     return torch.cat(losses).double().view(targets.shape)

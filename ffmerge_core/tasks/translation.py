@@ -170,7 +170,8 @@ class Translation:
             for batch in self.inputs(split):
                 assert batch.reference is not None
                 logits = logits_of(model, batch, self.data)
-                losses += token_losses(logits, batch.reference).sum(1).tolist()
+                nats = token_losses(logits, batch.reference, torch.float64)
+                losses += nats.sum(1).tolist()
                 n_tokens += (batch.reference != IGNORED).sum(1).tolist()
         references = [reference for _, reference in pairs]
         measures, notes = _scores(said, references, self.bleu_tokenizer)
