@@ -6,6 +6,7 @@ whole: losses are computed a few positions at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.tasks.batch import IGNORED, Batch
 
 # Of the logits that are looked at together, as float32.
-_CHUNK_BYTES = 16_000_000
+_CHUNK_BYTES = 8_000_000
 
 
 def output_of(model: nn.Module, batch: Batch, data: str) -> object:
@@ -90,12 +91,15 @@ def token_losses(logits: Tensor, targets: Tensor, dtype: torch.dtype = torch.flo
     logits: (batch, …, classes). targets: (batch, …) int64, all of them known. dtype: computed
     in; a model that is sure of a token loses less than float32 can tell from 0.
     """
-    pairs = zip(_chunks(logits), _split(targets.flatten(), _rows(logits)), strict=True)
-    losses = [
-        functional.cross_entropy(each.to(dtype), wanted, reduction="none", ignore_index=IGNORED)
-        for each, wanted in pairs
-    ]
-    return torch.cat(losses).double().view(targets.shape)
+    losses = torch.empty(targets.numel(), dtype=torch.float64, device=targets.device)
+    rows, wanted = logits.flatten(0, -2), targets.flatten()
+    for part in _parts(rows):
+        # Written where it stays: a small tensor made after each large one would keep the memory
+        # of that one from being used again.
+        losses[part] = functional.cross_entropy(
+            rows[part].to(dtype), wanted[part], reduction="none", ignore_index=IGNORED
+        )
+    return losses.view(targets.shape)
 
 
 def compared(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,15 +107,18 @@ def compared(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     before, after: logits (batch, …, classes). The three: (batch, …) float64, bool and int64.
     """
-    found = []
-    for one, other in zip(_chunks(before), _chunks(after), strict=True):
-        first, second = one.float().log_softmax(-1), other.float().log_softmax(-1)
-        chosen = second.argmax(-1)
-        found.append((_divergences(first, second).double(), chosen == first.argmax(-1), chosen))
-    nats, same, chosen = (
-        torch.cat(each).view(after.shape[:-1]) for each in zip(*found, strict=True)
-    )
-    return nats, same, chosen
+    shape = after.shape[:-1]
+    before, after = before.flatten(0, -2), after.flatten(0, -2)
+    nats = torch.empty(len(after), dtype=torch.float64, device=after.device)
+    same = torch.empty_like(nats, dtype=torch.bool)
+    chosen = torch.empty_like(nats, dtype=torch.int64)
+    for part in _parts(after):
+        first = before[part].float().log_softmax(-1)
+        second = after[part].float().log_softmax(-1)
+        chosen[part] = second.argmax(-1)
+        same[part] = chosen[part] == first.argmax(-1)
+        nats[part] = _divergences(first, second).double()
+    return nats.view(shape), same.view(shape), chosen.view(shape)
 
 
 def divergence(before: Tensor, after: Tensor, real: Tensor) -> Tensor:
@@ -119,10 +126,11 @@ def divergence(before: Tensor, after: Tensor, real: Tensor) -> Tensor:
 
     before, after: logits (batch, …, classes). real: (batch, …) bool.
     """
+    both: Any = (before.flatten(0, -2), after.flatten(0, -2))  # torch does not annotate `split`
     nats = [
         # Probabilities are computed again for the gradient, and never kept of all positions.
         checkpoint(_divergences_of_logits, *each, use_reentrant=False, preserve_rng_state=False)
-        for each in zip(_chunks(before), _chunks(after), strict=True)
+        for each in zip(*(logits.split(_rows(after)) for logits in both), strict=True)
     ]
     return torch.cat(nats).view(real.shape)[real].sum() / real.sum().clamp(min=1)
 
@@ -136,13 +144,11 @@ def _divergences(before: Tensor, after: Tensor) -> Tensor:
     return functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
 
 
-def _chunks(logits: Tensor) -> tuple[Tensor, ...]:
-    """(rows, classes) each, of a few positions at a time."""
-    return _split(logits.flatten(0, -2), _rows(logits))
-
-
-def _split(rows: Any, size: int) -> tuple[Tensor, ...]:
-    return tuple(rows.split(size))  # which torch does not annotate
+def _parts(rows: Tensor) -> Iterator[slice]:
+    """A few rows of logits at a time."""
+    size = _rows(rows)
+    for start in range(0, len(rows), size):
+        yield slice(start, start + size)
 
 
 def _rows(logits: Tensor) -> int:

@@ -168,11 +168,9 @@ class Translation:
         n_tokens: list[int] = []
         with eval_mode(model), torch.inference_mode():
             for batch in self.inputs(split):
-                assert batch.reference is not None
-                logits = logits_of(model, batch, self.data)
-                nats = token_losses(logits, batch.reference, torch.float64)
+                nats, counted = self._losses(model, batch)
                 losses += nats.sum(1).tolist()
-                n_tokens += (batch.reference != IGNORED).sum(1).tolist()
+                n_tokens += counted.sum(1).tolist()
         references = [reference for _, reference in pairs]
         measures, notes = _scores(said, references, self.bleu_tokenizer)
         measures.insert(1, Measure.ratio(LOSS, losses, n_tokens))
@@ -255,6 +253,13 @@ class Translation:
             masks={"encoder": source["attention_mask"].bool(), "decoder": real},
             reference=target["input_ids"].masked_fill(~real, IGNORED),
         )
+
+    def _losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Nats of each token of the references and whether it counts, (pairs, tokens) both."""
+        assert batch.reference is not None
+        logits = logits_of(model, batch, self.data)
+        losses = token_losses(logits, batch.reference, torch.float64)
+        return losses, batch.reference != IGNORED
 
 
 def _scores(

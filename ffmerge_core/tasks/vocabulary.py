@@ -38,8 +38,11 @@ class Vocabulary:
     @property
     def separator(self) -> int | None:
         """What stands between documents: the end of a text, else its beginning; None if neither."""
-        every = (self.tokenizer.eos_token_id, self.tokenizer.bos_token_id)
-        return next((id for id in every if self.knows(id)), None)
+        for name in ("eos_token_id", "bos_token_id"):
+            id: int | None = getattr(self.tokenizer, name)
+            if self.knows(id):
+                return id
+        return None
 
     @property
     def padding(self) -> int:
