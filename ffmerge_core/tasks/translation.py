@@ -217,7 +217,7 @@ class Translation:
         return [text.strip() for text in texts]
 
     def _encoded(self, known: int | None, **role: Any) -> Mapping[str, Tensor]:
-        vocabulary = Vocabulary(self.tokenizer, known, self.data)
+        vocabulary = Vocabulary(self.tokenizer, known, self.data, "text_target" in role)
         found = vocabulary.encoded(
             **role,
             padding=True,

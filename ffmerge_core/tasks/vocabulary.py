@@ -25,12 +25,14 @@ class Vocabulary:
     not resize. Such a token is refused where a text holds it. Where only padding would be it,
     another stands there, since nothing reads what is masked.
 
-    known: ids below it are known; None if that is not told. data: its name, for errors.
+    known: ids below it are known; None if that is not told. data: its name, for errors. target:
+    whether it reads references, of which some tokenizers have a vocabulary of their own.
     """
 
     tokenizer: Tokenizer
     known: int | None
     data: str
+    target: bool = False
 
     def knows(self, id: int | None) -> bool:
         return id is not None and (self.known is None or id < self.known)
@@ -92,4 +94,8 @@ class Vocabulary:
         return max(1, _LOGIT_BYTES // (_BYTES_A_LOGIT * words * max(1, length)))
 
     def _text(self, id: int) -> str:
+        if not self.target:
+            named = (token for token, own in self.tokenizer.get_vocab().items() if own == id)
+            if (token := next(named, None)) is not None:
+                return str(token)
         return str(self.tokenizer.convert_ids_to_tokens(id))
