@@ -22,6 +22,7 @@ from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.task import tokenize_of
 
 _STEPS = (
     "Loading",
@@ -88,7 +89,11 @@ def run(
     with measured() as cost:
         with cost.step("load"):
             model = model or load(
-                recipe.source, task=recipe.data, report=_part(report, 0), fidelity=recipe.fidelity
+                recipe.source,
+                task=recipe.data,
+                report=_part(report, 0),
+                fidelity=recipe.fidelity,
+                tokenize=recipe.tokenize,
             )
         check_source(recipe, model)
         recipe.plan.check(model.sublayers)
@@ -151,6 +156,7 @@ def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
         revision=model.revision,
         data_revision=model.require_task().revision,
         python=platform.python_version(),
+        tokenize=tokenize_of(model.task),
     )
 
 
@@ -167,6 +173,7 @@ def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
         revision=recipe.revision or now.revision,
         data_revision=recipe.data_revision or now.data_revision,
         python=recipe.python or now.python,
+        tokenize=recipe.tokenize or now.tokenize,
     )
 
 
@@ -215,6 +222,11 @@ def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
 def check_source(recipe: Recipe, model: LoadedModel) -> None:
     """Raise `PlanError`, saying what to do, if a recipe is of other weights or data than these."""
     task, here = model.require_task(), platform.python_version()
+    if recipe.tokenize not in (None, used := tokenize_of(task)):
+        raise PlanError(
+            f"This recipe's BLEU splits sentences by {recipe.tokenize}, and the model at hand was "
+            f"opened with {used or 'none chosen'}. Open it with tokenize={recipe.tokenize!r}."
+        )
     found = unlike(recipe, revision=model.revision, data_revision=task.revision, python=here)
     if found is None:
         return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ffmerge_core.plan.bleu_tokenizers import BLEU_TOKENIZERS
 from ffmerge_core.plan.methods import Plan
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.plan.recovery import Recovery
@@ -41,6 +42,9 @@ class Recipe:
     quantize : {"int8", "llm.int8"}, optional
         Keep the weights of the blocks as int8 after that; "llm.int8" computes with them by
         bitsandbytes.
+    tokenize : str, optional
+        How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
+        None for what the target language asks for.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class Recipe:
     python: str | None = None
     recovery: Recovery | None = None
     quantize: str | None = None
+    tokenize: str | None = None
 
     def __post_init__(self) -> None:
         whole("tokens", self.tokens, 2)
@@ -75,6 +80,8 @@ class Recipe:
         one_of("dtype", self.dtype, ("float32",))
         if self.quantize is not None:
             QUANTIZATIONS.of(self.quantize)
+        if self.tokenize is not None:
+            BLEU_TOKENIZERS.of(self.tokenize)
 
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()

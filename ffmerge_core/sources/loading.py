@@ -37,6 +37,7 @@ def load(
     report: Report = silent,
     *,
     fidelity: bool = False,
+    tokenize: str | None = None,
 ) -> LoadedModel:
     """Open a model, find its FF sublayers and prove that they are what its family says.
 
@@ -57,6 +58,10 @@ def load(
         Told how far it is; may raise `Cancelled`.
     fidelity : bool, default False
         Measure how near a merged model stays to this one, on the task's inputs, without labels.
+    tokenize : str, optional
+        How BLEU splits a translation into words, as sacrebleu names it: "13a", "zh", "char", ….
+        By default what the target language asks for: as the model's files tell it, else as the
+        references show it.
 
     Returns
     -------
@@ -73,6 +78,8 @@ def load(
         If the declared FF weights do not compute what the model computes.
     DataError
         If the task does not suit the model.
+    PlanError, MissingPackageError
+        If `tokenize` is not one of sacrebleu's, or needs a package that is absent.
 
     Examples
     --------
@@ -85,7 +92,8 @@ def load(
     """
     if isinstance(source, str) and is_remote(source):
         found = fetch(source, report)
-        return replace(load(found.folder, task, report, fidelity=fidelity), source=found.source)
+        opened_there = load(found.folder, task, report, fidelity=fidelity, tokenize=tokenize)
+        return replace(opened_there, source=found.source)
     report(0, _STEPS, "Reading the weights")
     opened, own_task, record = _open(source)
     module = opened.module
@@ -107,6 +115,7 @@ def load(
     report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
         task = _recorded_data(record)
+        tokenize = tokenize or (record.tokenize if task is not None else None)
     loaded = LoadedModel(
         model=module,
         task=own_task,
@@ -120,7 +129,8 @@ def load(
         settings=opened.settings,
         quantized=quantized,
     )
-    loaded = replace(loaded, task=choose_task(loaded, task, fidelity=fidelity, report=report))
+    chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
+    loaded = replace(loaded, task=chosen)
     report(_STEPS, _STEPS, "Ready")
     return loaded
 

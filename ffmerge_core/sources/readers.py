@@ -12,6 +12,7 @@ from typing import Any
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
+from ffmerge_core.sources.languages import target_language
 from ffmerge_core.sources.preparing import image_shape, preparation_of
 from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
@@ -43,7 +44,13 @@ def texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     from ffmerge_core.tasks.own_data import read_texts
 
     own = read_texts(path)
-    return LanguageModeling(own.name, _tokenizer(model), own.texts, _longest(model, "context"))
+    return LanguageModeling(
+        own.name,
+        _tokenizer(model),
+        own.texts,
+        _longest(model, "context"),
+        known=_known(model, "get_input_embeddings"),
+    )
 
 
 def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
@@ -51,26 +58,35 @@ def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     from ffmerge_core.tasks.own_data import read_pairs
     from ffmerge_core.tasks.translation import Translation
 
-    own = read_pairs(path)
+    own, told = read_pairs(path), target_language(model)
     return Translation(
-        own.name, _tokenizer(model), own.pairs, _longest(model, "longest"), own.revision
+        own.name,
+        _tokenizer(model),
+        own.pairs,
+        _longest(model, "longest"),
+        own.revision,
+        language=told.language if told else None,
+        told_by=told.by if told else "",
+        known=_known(model, "get_input_embeddings"),
+        # Of an OPUS model the two languages may have vocabularies of their own.
+        known_target=_known(model, "get_output_embeddings"),
     )
 
 
 def _tokenizer(model: LoadedModel) -> Any:
-    """The model's; `DataError` if it has none, or one of another vocabulary."""
+    """The model's; `DataError` if it has none."""
     if model.tokenizer is None:
         raise DataError(
             f"{model.source} has no tokenizer, so it cannot read text. Put its tokenizer.json "
             "beside the weights, or pass a task of your own."
         )
-    config: Any = model.model.config
-    if len(model.tokenizer) > config.vocab_size:
-        raise DataError(
-            f"The tokenizer of {model.source} has {len(model.tokenizer):,} tokens and the model "
-            f"{config.vocab_size:,}. Put the model's own tokenizer beside the weights."
-        )
     return model.tokenizer
+
+
+def _known(model: LoadedModel, table: str) -> int | None:
+    """How many token ids a table of the model has; None for a module that does not tell."""
+    found: Any = getattr(model.model, table, lambda: None)()
+    return None if found is None else int(found.weight.shape[0])
 
 
 def _longest(model: LoadedModel, name: str) -> int:

@@ -23,6 +23,7 @@ from ffmerge_core.storage.folders import CONFIG, RawModel, resolved
 from ffmerge_core.storage.layouts import LAYOUTS, Layout
 from ffmerge_core.storage.placing import placed, size_on_disk
 from ffmerge_core.storage.record import RECORD, Record
+from ffmerge_core.tasks.task import tokenize_of
 
 _STEPS = 3
 
@@ -168,6 +169,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         versions={"python": platform.python_version()}
         | {library: version(library) for library in libraries if is_there(library)},
         quantize=model.quantized,
+        tokenize=tokenize_of(model.task),
     )
 
 

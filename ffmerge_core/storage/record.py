@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ffmerge_core.errors import SourceError
-from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
+from ffmerge_core.plan import BLEU_TOKENIZERS, Plan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.storage.folders import read_json
 from ffmerge_core.storage.layouts import LAYOUTS
@@ -23,6 +23,7 @@ class Record:
 
     source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
+    tokenize: as `load` was told it with the data.
     """
 
     layout: str
@@ -34,6 +35,7 @@ class Record:
     recipe: Recipe | None
     versions: Mapping[str, str]
     quantize: str | None = None
+    tokenize: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -53,6 +55,8 @@ class Record:
             raise ValueError(f"the layout {values['layout']!r} is not known")
         if values.get("quantize") not in (None, *QUANTIZATIONS):
             raise ValueError(f"weights kept as {values['quantize']!r} are not known")
+        if values.get("tokenize") not in (None, *BLEU_TOKENIZERS):
+            raise ValueError(f"BLEU's tokenizer {values['tokenize']!r} is not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
         values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
