@@ -24,6 +24,7 @@ from ffmerge_core.storage.layouts import LAYOUTS, Layout
 from ffmerge_core.storage.placing import placed, size_on_disk
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import other_ties
+from ffmerge_core.storage.tokenizer import write_tokenizer
 
 _STEPS = 3
 
@@ -189,7 +190,7 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     for name, values in model.settings.items():
         _write_json(draft / name, values)
     if model.tokenizer is not None:
-        model.tokenizer.save_pretrained(draft)
+        write_tokenizer(model.tokenizer, draft)
     return n_parameters
 
 
