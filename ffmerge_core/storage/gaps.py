@@ -144,18 +144,27 @@ def write_once(module: nn.Module, path: Path) -> None:
     """The state of a module as a safetensors file, a tied tensor once, by its first name."""
     from safetensors.torch import save_file
 
-    tensors: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in plain_state(module).items():
-        tensors.setdefault(id(tensor), (name, tensor))
+    first: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in state_in_own_memory(module).items():
+        first.setdefault(id(tensor), (name, tensor.contiguous()))
+    save_file(dict(first.values()), path, {"format": "pt"})
+
+
+def state_in_own_memory(module: nn.Module) -> dict[str, Tensor]:
+    """The state by name: what is tied is one tensor, and no two tensors lie in one memory.
+
+    Whoever wrote `one.data = other.data` has two parameters there, which a file holds apart.
+    """
+    made: dict[int, Tensor] = {}
     memory: set[int] = set()
-    written = {}
-    for name, tensor in tensors.values():
-        plain = tensor.detach().contiguous()
-        pointer = plain.untyped_storage().data_ptr()
-        # A file holds no two tensors in one memory.
-        written[name] = plain.clone() if pointer in memory else plain
-        memory.add(pointer)
-    save_file(written, path, {"format": "pt"})
+    state = {}
+    for name, tensor in plain_state(module).items():
+        if id(tensor) not in made:
+            plain, pointer = tensor.detach(), tensor.untyped_storage().data_ptr()
+            made[id(tensor)] = plain.clone() if pointer in memory else plain
+            memory.add(pointer)
+        state[name] = made[id(tensor)]
+    return state
 
 
 def _is_beside(module: nn.Module, name: str) -> bool:
