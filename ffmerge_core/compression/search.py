@@ -20,18 +20,9 @@ from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import (
-    ANCHORS,
-    METHODS,
-    Anchor,
-    MergePlan,
-    Plan,
-    Windowed,
-    searched,
-    short,
-    stack_of,
-)
+from ffmerge_core.plan import ANCHORS, METHODS, Anchor, MergePlan, Plan, Windowed, searched
 from ffmerge_core.plan.values import no_text, one_of
+from ffmerge_core.plan.words import short, stack_of
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 
