@@ -256,7 +256,8 @@ class _Stored:
 
         self._module = module
         self._files: dict[str, tuple[Path, str]] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        whole = folder / WEIGHTS
+        for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
             with safe_open(path, framework="pt") as weights:
                 for name in weights.keys():  # noqa: SIM118 (no mapping)
                     self._files[self.whole(name)] = path, name

@@ -41,6 +41,8 @@ _BESIDE = frozenset(
         "v_head",
     }
 )
+# What hangs there too and passes the output on to a head: without use only where there is none.
+_BEFORE_HEAD = frozenset({"attn_pool", "pre_logits"})
 # What stands for a hidden patch while a model is pretrained.
 _PRETRAINING = (["mask_token"], ["embeddings", "mask_token"])
 
@@ -175,9 +177,14 @@ def _is_beside(module: nn.Module, name: str) -> bool:
         module, parts = getattr(module, parts[0]), parts[1:]
     if parts in _PRETRAINING:
         return True
-    here = getattr(module, parts[0], None)
-    # timm puts an Identity where a model has no head.
-    return parts[0] in _BESIDE and (here is None or type(here) is nn.Identity)
+    beside = _BESIDE if _has(module, "head") else _BESIDE | _BEFORE_HEAD
+    return parts[0] in beside and not _has(module, parts[0])
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    """timm puts an Identity where a model has no head."""
+    part = getattr(module, name, None)
+    return part is not None and type(part) is not nn.Identity
 
 
 def _is_computed(module: nn.Module, name: str, tensor: Tensor | None) -> bool:

@@ -141,6 +141,10 @@ HARMLESS: dict[str, Tensors] = {
     "head": {"head.weight": torch.ones(9, 32), "head.bias": torch.ones(9)},
     "head_dist": {"head_dist.weight": torch.ones(9, 32)},
     "mask_token": {"mask_token": torch.ones(1, 1, 32)},
+    "what a head reads": {
+        "attn_pool.q.weight": torch.ones(32, 32),
+        "pre_logits.fc.bias": torch.ones(32),
+    },
 }
 
 

@@ -116,6 +116,17 @@ def test_a_record_of_an_older_version_opens(tmp_path: Path) -> None:
         assert ties(fm.load(folder).model) == ties(merged.model)
 
 
+def test_a_file_of_an_older_version_opens(tmp_path: Path) -> None:
+    """It kept a tied tensor under the name that comes first in the alphabet."""
+    from safetensors.torch import save_model
+
+    model = opened(gpt2())
+    merged = fm.apply(model, fm.MergePlan((("decoder.0", "decoder.2"),), method="vanilla"))
+    folder = fm.save(merged, tmp_path / "saved").folder
+    save_model(merged.model, str(folder / "merged.safetensors"), {"format": "pt"})
+    assert fm.load(folder).revision == fm.load(merged.model).revision
+
+
 def test_a_portable_copy_whose_ties_were_trained_apart_is_told_so(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
