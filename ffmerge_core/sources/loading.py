@@ -22,6 +22,7 @@ from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.models.ties import with_ties
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.sources.data import choose_task, data_name
+from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
 from ffmerge_core.storage.record import Record, read_record
@@ -45,7 +46,8 @@ def load(
     Parameters
     ----------
     source : str, Path or nn.Module
-        "demo:vit-digits"; a folder written by `save`, transformers' `save_pretrained` or timm's
+        "demo:vit-digits"; "hf:org/name" or "hf:org/name@revision" of the hub; "timm:name" for
+        weights of timm; a folder written by `save`, transformers' `save_pretrained` or timm's
         `save_for_hf`; or a module of a known family, used as it is (its mode and weights are not
         touched).
     task : Task, str or Path, optional
@@ -82,6 +84,9 @@ def load(
     >>> fm.load(model.model, task=model.task).source
     'module:VisionTransformer'
     """
+    if isinstance(source, str) and is_remote(source):
+        found = fetch(source, report)
+        return replace(load(found.folder, task, report, fidelity=fidelity), source=found.source)
     report(0, _STEPS, "Reading the weights")
     opened, own_task, record = _open(source)
     module = opened.module
