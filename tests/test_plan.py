@@ -39,6 +39,8 @@ class Stub:
     d_ff: int = 32
     n_parameters: int = 1000
     activation: str = "gelu"
+    tied: tuple[str, ...] = ()
+    n_shared: int = 0
 
     @property
     def stack(self) -> str:

@@ -108,13 +108,16 @@ def exported(
     its own files may be of another precision, and would not tell what merging saves.
     """
     import ffmerge_core as fm
+    from ffmerge_core.storage.placing import called
 
     recipe = result.recipe if result else None
     saved = fm.save(model, folder, layout, recipe, overwrite, report)
     sizes: dict[str, Any] = {"saved": {**asdict(saved), "folder": str(saved.folder)}}
     if result is not None:
         with tempfile.TemporaryDirectory(dir=saved.folder.parent, prefix=".ffmerge-") as spare:
-            whole = fm.save(result.original, Path(spare) / "original", layout, report=report)
+            place = Path(spare) / "original"
+            with called(place, f"a copy of the original beside {saved.folder}"):
+                whole = fm.save(result.original, place, layout, report=report)
         sizes["original"] = {"n_parameters": whole.n_parameters, "n_bytes": whole.n_bytes}
     return sizes
 

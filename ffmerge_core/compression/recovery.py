@@ -11,11 +11,12 @@ from torch import nn
 
 from ffmerge_core.compression.adapters import absorb, adapt
 from ffmerge_core.compression.resuming import Checkpoint
-from ffmerge_core.compression.training import Training, ties
+from ffmerge_core.compression.training import Training
 from ffmerge_core.errors import DataError, PlanError, ProofError
 from ffmerge_core.extras import require
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import fingerprint
+from ffmerge_core.models.ties import ties
 from ffmerge_core.plan import Recovery
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.fidelity import Fidelity

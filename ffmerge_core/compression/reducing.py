@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,8 +53,17 @@ def reduce(
 def parameters_left(model: LoadedModel, plan: Plan) -> int:
     """How many parameters `model` holds after a plan that fits it; nothing is carried out."""
 
+    names = model.model.named_parameters(remove_duplicate=False)
+    holders = Counter(id(parameter) for _, parameter in names)
+
     def owned(path: str) -> int:
-        return sum(each.numel() for each in model.model.get_submodule(path).parameters())
+        """Parameters that go with a module: one that others hold too, with the last of them."""
+        gone = 0
+        module = model.model.get_submodule(path)
+        for _, parameter in module.named_parameters(remove_duplicate=False):
+            holders[id(parameter)] -= 1
+            gone += 0 if holders[id(parameter)] else parameter.numel()
+        return gone
 
     return model.n_parameters - plan.parameters_removed(model.sublayers, owned)
 

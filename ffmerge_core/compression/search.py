@@ -20,18 +20,9 @@ from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import (
-    ANCHORS,
-    METHODS,
-    Anchor,
-    MergePlan,
-    Plan,
-    Windowed,
-    searched,
-    short,
-    stack_of,
-)
+from ffmerge_core.plan import ANCHORS, METHODS, Anchor, MergePlan, Plan, Windowed, searched
 from ffmerge_core.plan.values import no_text, one_of
+from ffmerge_core.plan.words import short, stack_of
 from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.tasks.evaluation import Evaluation
 
@@ -67,7 +58,9 @@ def windows(sublayers: Sequence[FFSublayer], remove: int, stack: str | None = No
         if len(stacks) > 1:
             able += ", an even number, half of them from each"
         raise PlanError(f"{remove} FF sublayers cannot be removed from {where}; {able}.")
-    return _windows(stacks.values(), share + 1)
+    every = _windows(stacks.values(), share + 1)
+    # Where none can be merged, a merge of the first says why.
+    return [each for each in every if fits(MergePlan(each.groups), sublayers)] or every
 
 
 def search_windows(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ffmerge_core.compression.resuming import Checkpoint
 from ffmerge_core.errors import Cancelled, DataError, Interrupted, ProofError
+from ffmerge_core.models.ties import ties
 from ffmerge_core.plan import Curve, CurvePoint, Recovery, Stopped
 from ffmerge_core.progress import Report
 from ffmerge_core.tasks.batch import IGNORED, Batch, eval_mode
@@ -246,14 +247,6 @@ class Training:
                 if (value := tensors.get(f"adamw.{key}.{name}")) is not None:
                     kept = value if key == "step" else value.to(parameter.device)
                     self._adamw.state[parameter][key] = kept
-
-
-def ties(model: nn.Module) -> frozenset[frozenset[str]]:
-    """The names of each parameter that has more than one."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return frozenset(frozenset(each) for each in names.values() if len(each) > 1)
 
 
 def _adamw(model: nn.Module) -> torch.optim.AdamW:

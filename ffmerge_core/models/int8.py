@@ -9,9 +9,8 @@ otherwise.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -124,33 +123,6 @@ def int8_bytes(module: nn.Module) -> int:
     )
 
 
-def write_int8(module: nn.Module, path: str | Path, metadata: Mapping[str, str]) -> None:
-    """A model with int8 weights as a safetensors file of plain tensors, a tied one once."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.contiguous() for name, tensor in _once_each(module).items()}
-    save_file(tensors, path, dict(metadata))
-
-
-def read_int8(module: nn.Module, path: str | Path) -> tuple[set[str], set[str]]:
-    """Fill a laid-out module; the names that the file lacks, and those that the model does.
-
-    RuntimeError if a tensor has another shape or kind, as torch has it.
-    """
-    from safetensors.torch import load_file
-
-    found, wanted = load_file(path), _once_each(module)
-    for name in wanted.keys() & found.keys():
-        tensor, read = wanted[name], found[name]
-        if (read.shape, read.is_floating_point()) != (tensor.shape, tensor.is_floating_point()):
-            raise RuntimeError(
-                f"{name} is {read.dtype} of shape {tuple(read.shape)}; {tensor.dtype} of shape "
-                f"{tuple(tensor.shape)} was expected."
-            )
-        tensor.copy_(read)
-    return wanted.keys() - found.keys(), found.keys() - wanted.keys()
-
-
 def refuse_int8(
     module: nn.Module, sublayers: Sequence[FFSublayer], error: type[FFMergeError]
 ) -> None:
@@ -172,21 +144,6 @@ def _matrices(module: nn.Module, family: Family) -> list[str]:
         if (type(part) is nn.Linear or type(part).__name__ == "Conv1D")
         and not any(path == prefix or path.startswith(f"{prefix}.") for prefix in outside)
     ]
-
-
-def _once_each(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a model by name: a tied tensor once, by its first name, int8 by its parts.
-
-    They are the model's own tensors: what is copied into them is in the model.
-    """
-    kept = module.state_dict().keys()
-    owned = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return {
-        name + part: tensor.detach()
-        for name, owner in owned.items()
-        if name in kept
-        for part, tensor in parts(owner).items()
-    }
 
 
 def _linear(matrix: Any, weight: Tensor, kind: type[nn.Linear]) -> nn.Linear:

@@ -51,6 +51,12 @@ class LoadedModel:
         Of its recovery, where it had one.
     quantized : {"int8", "llm.int8"} or None
         How the weights of the blocks are kept, if not as floating-point numbers.
+    left_out : tuple of str
+        Tensors of its file that the model has no use for, by name: a buffer of an older version,
+        another task's head.
+    without_power : tuple of str
+        FF sublayers that the proof could not tell apart by their own weights, such as a W_out of
+        zeros. They were proven with drawn weights in their place.
 
     See Also
     --------
@@ -80,6 +86,8 @@ class LoadedModel:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curve: Curve | None = None
     quantized: str | None = None
+    left_out: tuple[str, ...] = ()
+    without_power: tuple[str, ...] = ()
 
     @cached_property
     def n_parameters(self) -> int:

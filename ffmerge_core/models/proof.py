@@ -3,17 +3,23 @@
 On a small batch: the output recomputed from the handles equals the sublayer's real output;
 permuting the neurons of every sublayer leaves the model's FF outputs equal; permuting W_in
 alone changes them clearly (or the test would have no power).
+
+Some weights give it none: a W_out or W_in of zeros, as in a pruned or a freshly added block, or
+neurons that are all equal. Which module computes what does not depend on the values in it, so
+such a sublayer is proven with drawn weights in the place of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from ffmerge_core.errors import ProofError
+from ffmerge_core.errors import FFMergeError, ProofError, UnsupportedModelError
 from ffmerge_core.models.activations import ACTIVATIONS
+from ffmerge_core.models.families import Family
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.structure import (
     Weights,
@@ -29,21 +35,74 @@ from ffmerge_core.tasks.batch import Batch
 # about 1e-6 in float32 and 1e-2 in bfloat16; a wrong matrix is off by about 1.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 _CLEARLY = 1e-2
+_ROUNDING = 1e-12
 
 
-def prove(model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch) -> None:
-    """Raise `ProofError` naming the first sublayer that is not what it is declared to be."""
+def find_and_prove(
+    model: nn.Module, family: Family, sublayers: Sequence[FFSublayer] | None = None
+) -> tuple[tuple[FFSublayer, ...], tuple[str, ...]]:
+    """The FF sublayers that a family finds, proven, and the names of those `prove` gives.
+
+    sublayers: where they are known already. Whatever a library or a declaration raises on the way
+    is an `UnsupportedModelError` or a `ProofError` that says at which step.
+    """
+    if sublayers is None:
+        with _step(model, "its FF sublayers could not be listed", UnsupportedModelError):
+            sublayers = family.find(model)
+    with _step(model, "no example for it could be made"):
+        batch = family.example(model)
+    return tuple(sublayers), prove(model, sublayers, batch)
+
+
+def refuse_adapters(model: nn.Module) -> None:
+    """`UnsupportedModelError` for a model that peft wrapped, or whose matrices it wrapped."""
+    for path, module in model.named_modules():
+        if type(module).__module__.split(".", 1)[0] == "peft":
+            where = f"at {path}" if path else "around it"
+            raise UnsupportedModelError(
+                f"The model holds an adapter ({type(module).__name__} {where}), and a merge "
+                "changes whole weights alone. Add it to them first, with peft's "
+                "model.merge_and_unload(), and give the model that this returns."
+            )
+
+
+def prove(model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch) -> tuple[str, ...]:
+    """Raise `ProofError` naming the first sublayer that is not what it is declared to be.
+
+    The names of those whose own weights give the proof no power; drawn ones do.
+    """
     refuse_int8(model, sublayers, ProofError)
     probe = shared_copy(model).eval()
-    real = _record(probe, sublayers, batch)
+    powerless = _prove_with({}, probe, sublayers, batch)
+    if powerless:
+        drawn: Weights = {}
+        for number, sublayer in enumerate(powerless):
+            drawn |= _drawn(probe, sublayer, seed=number)
+        if still := _prove_with(drawn, probe, powerless, batch):
+            raise ProofError(
+                f"{still[0].name}: shuffling W_in alone hardly changes its output, with its own "
+                "weights and with drawn ones, so the proof has no power here. Does its activation "
+                "let anything through?"
+            )
+    return tuple(sublayer.name for sublayer in powerless)
+
+
+def _prove_with(
+    values: Weights, probe: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch
+) -> list[FFSublayer]:
+    """Those on which the proof has no power, with `values` (by name) in the model's place."""
+    real = _record(probe, sublayers, batch, values)
     generator = torch.Generator().manual_seed(0)
-    permuted: Weights = {}
+    permuted: Weights = dict(values)
+    powerless = []
     for sublayer in sublayers:
-        x, y = real[sublayer.name]
-        weights = weights_by_role(probe, sublayer)
-        shuffle = torch.randperm(sublayer.d_ff, generator=generator)
-        _prove_one(probe, sublayer, weights, shuffle, x, y)
         names = names_by_role(probe, sublayer)
+        own = weights_by_role(probe, sublayer)
+        weights = {role: values.get(name, own[role]) for role, name in names.items()}
+        shuffle = torch.randperm(sublayer.d_ff, generator=generator)
+        x, y = real[sublayer.name]
+        if not _prove_one(probe, sublayer, weights, shuffle, x, y):
+            powerless.append(sublayer)
         shuffled = permute_neurons(weights, shuffle, sublayer.transposed)
         permuted |= {names[role]: tensor for role, tensor in shuffled.items()}
     again = _record(probe, sublayers, batch, permuted)
@@ -55,6 +114,35 @@ def prove(model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch) -> No
                 f"model (relative change {error:.1e}). Some weight of this family is not "
                 "declared; nothing was merged."
             )
+    return powerless
+
+
+def _drawn(model: nn.Module, sublayer: FFSublayer, seed: int) -> Weights:
+    """Random weights of a sublayer's shapes by name, so scaled that what they give stays near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    own, drawn = weights_by_role(model, sublayer), {}
+    for role, name in names_by_role(model, sublayer).items():
+        like = own[role]
+        values = torch.randn(like.shape, generator=generator, dtype=torch.float32)
+        if like.ndim > 1:
+            values /= like.shape[0 if sublayer.transposed else 1] ** 0.5
+        drawn[name] = values.to(like)
+    return drawn
+
+
+@contextmanager
+def _step(model: nn.Module, failed: str, kind: type[FFMergeError] = ProofError) -> Iterator[None]:
+    """Make a sentence of whatever a library raises: the model, the step, the library's words."""
+    try:
+        yield
+    except FFMergeError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise kind(
+            f"The {type(model).__name__} cannot be checked: {failed} ({said}). This variant of "
+            "its family is not known here, or its configuration is not the weights' own."
+        ) from error
 
 
 def recompute(
@@ -95,7 +183,8 @@ def _prove_one(
     shuffle: Tensor,
     x: Tensor,
     y: Tensor,
-) -> None:
+) -> bool:
+    """Whether the proof of one sublayer has power; `ProofError` if it fails."""
     name = sublayer.name
     if not bool(torch.isfinite(y).all()):
         raise ProofError(
@@ -109,22 +198,19 @@ def _prove_one(
                 role: weights[role] for role in weights if role.split(".")[0] in ("out", "norm")
             }
             change = _distance(recompute(model, sublayer, alone, x), y)
-    except RuntimeError as problem:
-        raise ProofError(f"{name}: its declared weights do not fit together ({problem}).") from None
+    except Exception as problem:  # a norm or an activation may raise anything
+        said = " ".join(str(problem).split()) or type(problem).__name__
+        raise ProofError(f"{name}: its declared weights do not fit together ({said}).") from None
     if error > _tolerance(y):
         raise ProofError(
             f"{name}: its output recomputed from the declared weights is off by {error:.1e} "
             "(relative). The family is declared wrongly for this model; nothing was merged."
         )
-    if change < _CLEARLY:
-        raise ProofError(
-            f"{name}: shuffling W_in alone changes its output by only {change:.1e} (relative), "
-            "so the proof has no power here. Are its weights all equal or zero?"
-        )
+    return change >= _CLEARLY
 
 
 def _record(
-    model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch, weights: Weights | None = None
+    model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch, weights: Weights
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Each sublayer's real input x and output y in one forward pass."""
     inputs: dict[str, Tensor] = {}
@@ -145,10 +231,10 @@ def _record(
         for slot, side in ((sublayer.w_in, "in"), (sublayer.w_out, "out"))
     ]
     try:
-        with torch.no_grad():
+        with _step(model, "it does not run on a small batch of noise"), torch.no_grad():
             # A merged model has tied FF sublayers; here each position has weights of its own.
             torch.func.functional_call(
-                model, weights or {}, batch.args, dict(batch.kwargs), tie_weights=False
+                model, weights, batch.args, dict(batch.kwargs), tie_weights=False
             )
     finally:
         for handle in handles:
@@ -167,7 +253,10 @@ def _distance(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape:
         return float("inf")
     flat = expected.reshape(-1, expected.shape[-1]).double()
-    spread = float((flat - flat.mean(0)).norm()) or float(flat.norm()) or 1.0
+    norm, spread = float(flat.norm()), float((flat - flat.mean(0)).norm())
+    if spread <= _ROUNDING * norm:
+        # The same for every token: what is left after centring is how the mean was rounded.
+        spread = norm or 1.0
     return float((found.reshape(flat.shape).double() - flat).norm()) / spread
 
 

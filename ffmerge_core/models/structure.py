@@ -79,15 +79,6 @@ def tie(model: nn.Module, members: Sequence[FFSublayer]) -> None:
         set_weights(model, sublayer, weights)
 
 
-def untie(model: nn.Module, members: Sequence[FFSublayer]) -> None:
-    """Give each member but the first a copy of its parameters for its own, in place."""
-    for sublayer in members[1:]:
-        weights = weights_by_role(model, sublayer)
-        set_weights(
-            model, sublayer, {role: each.detach().clone() for role, each in weights.items()}
-        )
-
-
 def count_parameters(model: nn.Module) -> int:
     """Parameters held, a tied one counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -115,10 +106,14 @@ def parts(tensor: Tensor) -> dict[str, Tensor]:
 
 
 def plain_state(model: nn.Module) -> Weights:
-    """The state of a model by name, each quantised weight as its parts."""
+    """The state of a model by name, each quantised weight as its parts.
+
+    They are the model's own tensors: a tied one is the same object by each of its names, and what
+    is copied into one is in the model.
+    """
     return {
         name + part: plain
-        for name, tensor in model.state_dict().items()
+        for name, tensor in model.state_dict(keep_vars=True).items()
         for part, plain in parts(tensor).items()
     }
 

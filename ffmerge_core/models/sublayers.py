@@ -71,6 +71,10 @@ class FFSublayer:
     alone : str or None
         A parameter of that block which the others of its list lack, if any: they may live by it,
         so the block cannot be dropped.
+    tied : tuple of str
+        The other FF sublayers that hold some of its parameters too, in the model as it was opened.
+    n_shared : int
+        Those of its parameters that an earlier FF sublayer holds already.
 
     Examples
     --------
@@ -96,6 +100,8 @@ class FFSublayer:
     transposed: bool = False
     block: str = ""
     alone: str | None = None
+    tied: tuple[str, ...] = ()
+    n_shared: int = 0
 
     def __post_init__(self) -> None:
         if not self.block:
@@ -153,7 +159,11 @@ class FFSublayer:
         return paths
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if not self.tied:
+            # As cards have it: few models share weights before a merge.
+            del values["tied"], values["n_shared"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FFSublayer:
@@ -164,4 +174,5 @@ class FFSublayer:
                 rows = tuple(slot["rows"]) if slot.get("rows") else None
                 values[key] = Slot(slot["module"], rows)
         values["biases"] = tuple(values["biases"])
+        values["tied"] = tuple(values.get("tied", ()))
         return cls(**values)

@@ -105,9 +105,13 @@ class MergePlan(Plan):
         check_groups(self.groups, sublayers)
 
     def parameters_removed(self, sublayers: Sequence[Mergeable], owned: Owned | None = None) -> int:
-        """Parameters saved by tying, exactly (k − 1) sublayers a group."""
-        size = {sublayer.name: sublayer.n_parameters for sublayer in sublayers}
-        return sum(size[group[0]] * (len(group) - 1) for group in self.groups)
+        """Parameters saved by tying: (k − 1) sublayers a group, less what was tied before."""
+        named = {sublayer.name: sublayer for sublayer in sublayers}
+        return sum(
+            sum(named[name].n_parameters - named[name].n_shared for name in group)
+            - named[group[0]].n_parameters
+            for group in self.groups
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -195,7 +199,7 @@ def rivals(budget: Plan | int) -> tuple[str, ...]:
 
 
 def check_groups(groups: Sequence[Sequence[str]], sublayers: Sequence[Mergeable]) -> None:
-    """Raise `PlanError` for unknown, lone, repeated, overlapping or unequal members."""
+    """Raise `PlanError` for unknown, lone, repeated, overlapping, unequal or parted members."""
     known = {sublayer.name: sublayer for sublayer in sublayers}
     owner: dict[str, int] = {}
     for number, group in enumerate(groups, start=1):
@@ -216,6 +220,7 @@ def check_groups(groups: Sequence[Sequence[str]], sublayers: Sequence[Mergeable]
                 "A group needs at least two to merge."
             )
         _check_alike([known[name] for name in group])
+        _check_whole([known[name] for name in group])
 
 
 def in_layer_order(group: Sequence[str], sublayers: Sequence[Mergeable]) -> tuple[str, ...]:
@@ -267,6 +272,18 @@ def _check_alike(members: Sequence[Mergeable]) -> None:
             raise PlanError(
                 f"{first.name} and {other.name} are built differently (activation, gate, biases or "
                 "inner norm); a group needs sublayers of one kind. Split the group."
+            )
+
+
+def _check_whole(members: Sequence[Mergeable]) -> None:
+    """Sublayers that share weights already are merged together: no half of a weight can change."""
+    names = {member.name for member in members}
+    for member in members:
+        if parted := [name for name in member.tied if name not in names]:
+            raise PlanError(
+                f"{member.name} shares its weights with {', '.join(member.tied)} already, and "
+                f"{', '.join(parted)} is not in its group. Put all that share into one group, or "
+                "none of them."
             )
 
 

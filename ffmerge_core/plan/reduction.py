@@ -43,7 +43,7 @@ class Reduction(Plan):
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        named(self.names, sublayers)
+        unshared(self.names, sublayers)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -107,6 +107,18 @@ def named(names: Sequence[str], sublayers: Sequence[Mergeable]) -> list[Mergeabl
             raise PlanError(f"{name} is named twice. Name each sublayer once.")
         seen.add(name)
     return [sublayer for sublayer in sublayers if sublayer.name in seen]
+
+
+def unshared(names: Sequence[str], sublayers: Sequence[Mergeable]) -> list[Mergeable]:
+    """As `named`; `PlanError` for those that share weights, which one alone cannot change."""
+    found = named(names, sublayers)
+    for each in found:
+        if each.tied:
+            raise PlanError(
+                f"{each.name} shares its weights with {', '.join(each.tied)} already, so it cannot "
+                "be made smaller by itself. Name sublayers that share none."
+            )
+    return found
 
 
 def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:

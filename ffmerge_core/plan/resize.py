@@ -9,7 +9,7 @@ from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BROWN, OLIVE
 from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.methods import METHODS, Mark, Owned, Reduce
-from ffmerge_core.plan.reduction import Sized, named
+from ffmerge_core.plan.reduction import Sized, named, unshared
 from ffmerge_core.plan.values import whole
 
 
@@ -53,7 +53,7 @@ class Factor(Sized):
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        for sublayer in named(self.sublayers, sublayers):
+        for sublayer in unshared(self.sublayers, sublayers):
             if self.rank > (most := self.most(sublayer)):
                 shapes = " and ".join(f"{rows} × {columns}" for rows, columns in sublayer.matrices)
                 raise PlanError(
@@ -137,7 +137,7 @@ class Narrow(Sized):
 
     def check(self, sublayers: Sequence[Mergeable]) -> None:
         """Raise `PlanError`, with the reason in a sentence, if it cannot be applied."""
-        for sublayer in named(self.sublayers, sublayers):
+        for sublayer in unshared(self.sublayers, sublayers):
             if not self.suits(sublayer):
                 raise PlanError(
                     f"{sublayer.name} has a gate or an inner norm, so the features do not tell "

@@ -17,8 +17,9 @@ from ffmerge_core import demos
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import family_of
 from ffmerge_core.models.loaded import LoadedModel
-from ffmerge_core.models.proof import prove
+from ffmerge_core.models.proof import find_and_prove, refuse_adapters
 from ffmerge_core.models.structure import fingerprint
+from ffmerge_core.models.ties import with_ties
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.sources.data import choose_task, data_name
 from ffmerge_core.sources.hub import fetch, is_remote
@@ -105,13 +106,18 @@ def load(
     if not isinstance(source, nn.Module):
         module.eval()
     report(1, _STEPS, "Finding the FF sublayers")
+    refuse_adapters(module)
     family = family_of(module)
-    sublayers = family.find(module) if opened.sublayers is None else opened.sublayers
     report(2, _STEPS, "Checking the FF sublayers")
     quantized = record.quantize if record else None
+    without_power: tuple[str, ...] = ()
     if quantized is None:
+        sublayers, without_power = find_and_prove(module, family, opened.sublayers)
+    else:
         # int8 weights are never merged again, which is what the proof is for.
-        prove(module, sublayers, family.example(module))
+        sublayers = opened.sublayers or family.find(module)
+    if record is None or record.plan is None:
+        sublayers = with_ties(module, sublayers)
     report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
         task = _recorded_data(record)
@@ -128,6 +134,8 @@ def load(
         data=data_name(task),
         settings=opened.settings,
         quantized=quantized,
+        left_out=opened.left_out,
+        without_power=without_power,
     )
     chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)

@@ -23,6 +23,8 @@ from ffmerge_core.storage.folders import CONFIG, RawModel, resolved
 from ffmerge_core.storage.layouts import LAYOUTS, Layout
 from ffmerge_core.storage.placing import placed, size_on_disk
 from ffmerge_core.storage.record import RECORD, Record
+from ffmerge_core.storage.tied import other_ties
+from ffmerge_core.storage.tokenizer import write_tokenizer
 from ffmerge_core.tasks.task import tokenize_of
 
 _STEPS = 3
@@ -170,6 +172,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         | {library: version(library) for library in libraries if is_there(library)},
         quantize=model.quantized,
         tokenize=tokenize_of(model.task),
+        ties=other_ties(model),
     )
 
 
@@ -189,7 +192,7 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
     for name, values in model.settings.items():
         _write_json(draft / name, values)
     if model.tokenizer is not None:
-        model.tokenizer.save_pretrained(draft)
+        write_tokenizer(model.tokenizer, draft)
     return n_parameters
 
 

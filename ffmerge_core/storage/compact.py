@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.families import family_of
-from ffmerge_core.models.int8 import blank, check_installed, lay_out_int8, read_int8, write_int8
+from ffmerge_core.models.int8 import blank, check_installed, lay_out_int8
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.reductions import lay_out
-from ffmerge_core.models.structure import tie
-from ffmerge_core.storage.folders import (
-    CONFIG,
-    RawModel,
-    beside,
-    build,
-    checked_config,
-    refuse_gaps,
-)
+from ffmerge_core.storage.folders import RawModel, beside, build, checked_config
+from ffmerge_core.storage.gaps import read_into, write_once
 from ffmerge_core.storage.record import Record
-from ffmerge_core.storage.tied import checked_sublayers, groups, in_config, is_reduced
+from ffmerge_core.storage.tied import checked_sublayers, groups, in_config, is_reduced, tie_again
 
 # Not the name that transformers and timm look for: they would fill the copies that are not
 # in the file with random weights, and only print that they did.
@@ -32,35 +24,30 @@ WEIGHTS = "merged.safetensors"
 
 def write(model: LoadedModel, draft: Path) -> int:
     """The weights and the configuration; the number of parameters written."""
-    from safetensors.torch import save_model
-
     if hasattr(model.model, "config"):
         _write_config(model.model, draft)
-    write_weights = save_model if model.quantized is None else write_int8
-    write_weights(model.model, str(draft / WEIGHTS), {"format": "pt"})
+    write_once(model.model, draft / WEIGHTS)
     return model.n_parameters
 
 
 def read(folder: Path, record: Record) -> RawModel:
-    """Tied as the plan says before the weights are read, strictly."""
-    from safetensors.torch import load_model
+    """Tied as it was before the weights are read, strictly."""
+    from safetensors.torch import load_file
 
     config = checked_config(folder)
     module = build(folder, config)
     sublayers = checked_sublayers(folder, module, record)
     if is_reduced(record.plan) and not in_config(record.plan):
         sublayers = lay_out(module, family_of(module), sublayers, record.plan)
-    for members in groups(record, sublayers):
-        tie(module, members)
+    tie_again(folder, module, record, groups(record, sublayers))
     if record.quantize is not None:
         check_installed(record.quantize, SourceError)
         sublayers = lay_out_int8(module, family_of(module), sublayers, blank, record.quantize)
-    read_weights = partial(load_model, strict=False) if record.quantize is None else read_int8
     try:
-        missing, unexpected = read_weights(module, folder / WEIGHTS)
-    except (OSError, RuntimeError) as error:
-        raise SourceError(f"The weights in {folder} do not fit {CONFIG}: {error}") from None
-    refuse_gaps(folder, missing, unexpected)
+        tensors = load_file(folder / WEIGHTS)
+    except OSError as error:
+        raise SourceError(f"The weights in {folder} cannot be read ({error}).") from None
+    read_into(module, folder, tensors)
     return replace(beside(folder, module, config), sublayers=sublayers)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from ffmerge_core import demos
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.models.families import known_classes
 from ffmerge_core.models.sublayers import FFSublayer
+from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.timm_folder import build_timm, load_timm
 
 CONFIG = "config.json"
 # What image processors of transformers are kept in; newer ones in the first.
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter_config.json"
 _GENERATION = "generation_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "source.spm")
@@ -31,12 +34,14 @@ class RawModel:
     """What a folder holds. tokenizer, settings: as in `LoadedModel`.
 
     sublayers: its FF sublayers, where the module itself does not say (some were reduced).
+    left_out: tensors of its file that it has no use for, by name.
     """
 
     module: nn.Module
     tokenizer: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sublayers: tuple[FFSublayer, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def resolved(source: str | Path) -> Path:
@@ -55,9 +60,9 @@ def open_folder(folder: Path) -> RawModel:
     Raises `SourceError` (absent, damaged, refused) or `UnsupportedModelError`.
     """
     config = checked_config(folder)
-    if "architecture" in config:
-        return beside(folder, _load_timm(folder, config), config)
-    return beside(folder, _load_transformers(folder, config), config)
+    read = load_timm if "architecture" in config else _load_transformers
+    module, left = read(folder, config)
+    return replace(beside(folder, module, config), left_out=left)
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -70,6 +75,13 @@ def checked_config(folder: Path) -> dict[str, Any]:
         )
     if not folder.is_dir():
         raise SourceError(f"{folder} is a file. Give the folder that holds it and its config.json.")
+    if (folder / ADAPTER).is_file():
+        raise SourceError(
+            f"{folder} holds an adapter ({ADAPTER}), and a merge changes whole weights alone. Add "
+            "the adapter to its model first: peft's model.merge_and_unload(), then save_pretrained "
+            "into another folder, and open that one. To open the model without it, take the files "
+            "called adapter_… away."
+        )
     if not (folder / CONFIG).is_file():
         raise SourceError(
             f"{folder} holds no model: config.json is not there. Give a folder saved by "
@@ -88,7 +100,7 @@ def checked_config(folder: Path) -> dict[str, Any]:
 def build(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The model that config.json describes, its weights not read yet."""
     if "architecture" in config:
-        return _build_timm(folder, config)
+        return build_timm(folder, config)
     kind, settings = _transformers_class(folder, config)
     try:
         module: nn.Module = kind(settings)
@@ -125,17 +137,19 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars on the terminal: who wants progress passes a callback."""
+    """No progress bars on the terminal, and no report: a callback and a sentence say it here."""
     from transformers.utils import logging
 
-    bars: Any = logging  # its functions have no annotations
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
+    library: Any = logging  # its functions have no annotations
+    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity_error()
     try:
         yield
     finally:
+        library.set_verbosity(verbosity)
         if shown:
-            bars.enable_progress_bar()
+            library.enable_progress_bar()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,17 +163,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SourceError(f"{path} holds a {type(values).__name__}; an object was expected.")
     return values
-
-
-def refuse_gaps(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
-    """`SourceError` if the file's names are not exactly the model's."""
-    for what, keys in (("lack", sorted(missing)), ("hold unknown", sorted(unexpected))):
-        if keys:
-            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise SourceError(
-                f"The weights in {folder} {what} {shown}: they belong to another model than "
-                "config.json describes."
-            )
 
 
 def _check_weights(folder: Path) -> None:
@@ -185,37 +188,6 @@ def _check_weights(folder: Path) -> None:
             raise SourceError(
                 f"{path} is damaged or cut short ({error}). Copy or download it again."
             ) from None
-
-
-def _build_timm(folder: Path, config: dict[str, Any]) -> nn.Module:
-    import timm
-
-    architecture = str(config["architecture"])
-    if architecture not in timm.list_models():
-        raise UnsupportedModelError(f"timm has no architecture called {architecture}.")
-    try:
-        arguments = dict(config.get("model_args") or {})
-        arguments.setdefault("num_classes", config.get("num_classes", 1000))
-        module: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise SourceError(
-            f"timm cannot build {architecture} from {folder / CONFIG} ({error})."
-        ) from None
-    return module
-
-
-def _load_timm(folder: Path, config: dict[str, Any]) -> nn.Module:
-    from safetensors.torch import load_file
-
-    module = _build_timm(folder, config)
-    try:
-        found = module.load_state_dict(load_file(folder / WEIGHTS), strict=False)
-    except (OSError, RuntimeError) as error:
-        raise SourceError(
-            f"The weights in {folder} do not fit {config['architecture']}: {error}"
-        ) from None
-    refuse_gaps(folder, found.missing_keys, found.unexpected_keys)
-    return module
 
 
 def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
@@ -246,7 +218,8 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
     return kind, settings
 
 
-def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
+def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module with its weights, and the names in the files that it has no use for."""
     kind, settings = _transformers_class(folder, config)
     try:
         with quiet_transformers():
@@ -258,19 +231,60 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
                 # As saved it may be half precision; a recipe says float32.
                 dtype=torch.float32,
                 output_loading_info=True,
+                # They are refused below, in a sentence of our own.
+                ignore_mismatched_sizes=True,
             )
     except Exception as error:  # whatever a wrong config.json makes of a constructor
         raise _cannot_open(folder, error) from None
-    if found.get("mismatched_keys"):
-        name = str(next(iter(found["mismatched_keys"])))
-        raise SourceError(f"In {folder}, {name} has another shape than config.json says.")
-    refuse_gaps(folder, found["missing_keys"], found["unexpected_keys"])
     assert isinstance(module, nn.Module)
+    refuse_shapes(folder, found["mismatched_keys"])
+    stored = _Stored(folder, module)
+    unexpected = set(map(stored.whole, found["unexpected_keys"]))
+    unexpected |= named_like_buffers(module, stored.names)
+    harmless = left_out(module, unexpected, stored.value)
+    refuse_gaps(folder, found["missing_keys"], unexpected - set(harmless))
     for tensor in (*module.parameters(), *module.buffers()):
         # It may be the file itself, mapped into memory: whoever wrote over that file would
         # change this model, and whoever cut it short would end the process.
         tensor.data = tensor.data.clone()
-    return module
+    return module, harmless
+
+
+class _Stored:
+    """The tensors of a folder by the names that the model has for them, read one at a time."""
+
+    def __init__(self, folder: Path, module: nn.Module) -> None:
+        from safetensors import safe_open
+
+        self._module = module
+        self._files: dict[str, tuple[Path, str]] = {}
+        whole = folder / WEIGHTS
+        for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
+            with safe_open(path, framework="pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 (no mapping)
+                    self._files[self.whole(name)] = path, name
+
+    def whole(self, name: str) -> str:
+        """A name with the prefix that it lacks in the file of a model saved without its head."""
+        base = str(getattr(self._module, "base_model_prefix", ""))
+        first = name.split(".")[0]
+        inside = hasattr(getattr(self._module, base, None), first)
+        return f"{base}.{name}" if inside and not hasattr(self._module, first) else name
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._files)
+
+    def value(self, name: str) -> torch.Tensor | None:
+        """What a file holds by a name; None if none does."""
+        from safetensors import safe_open
+
+        if name not in self._files:
+            return None
+        path, stored = self._files[name]
+        with safe_open(path, framework="pt") as weights:
+            tensor: torch.Tensor = weights.get_tensor(stored)
+        return tensor
 
 
 def _cannot_open(folder: Path, error: Exception) -> SourceError:
@@ -278,4 +292,8 @@ def _cannot_open(folder: Path, error: Exception) -> SourceError:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "above report" in said:
+        # A table on the terminal, which was not shown.
+        return "its weights cannot be converted to the names that transformers has today"
+    return said

@@ -25,18 +25,33 @@ def placed(target: Path, mark: str, overwrite: bool) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()
-        yield draft
+        with called(draft, str(target)):
+            yield draft
         _flush(draft)
         _put_in_place(draft, target)
     except FFMergeError:
         raise
     except Exception as error:  # safetensors and tokenizers raise nothing narrower
         raise StorageError(
-            f"{target} cannot be written ({_reason(error)}). Check that its folder is writable "
-            "and has room, or choose another."
+            f"{target} cannot be written ({_reason(error).replace(str(draft), str(target))}). "
+            "Check that its folder is writable and has room, or choose another."
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def called(folder: Path, name: str) -> Iterator[None]:
+    """Errors from within say `name` for a folder that nobody else knows, and that is gone by then.
+
+    Raises what was raised, in those words.
+    """
+    try:
+        yield
+    except FFMergeError as error:
+        if str(folder) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(folder), name)) from None
 
 
 def size_on_disk(folder: Path) -> int:

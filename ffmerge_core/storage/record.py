@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ffmerge_core.errors import SourceError
+from ffmerge_core.models.ties import Ties
 from ffmerge_core.plan import BLEU_TOKENIZERS, Plan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.storage.folders import read_json
@@ -24,6 +25,8 @@ class Record:
     source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
     tokenize: as `load` was told it with the data.
+    ties: the names of each parameter that has several, but for what the plan ties; None in a
+    record of an older version, which says nothing of them.
     """
 
     layout: str
@@ -36,6 +39,7 @@ class Record:
     versions: Mapping[str, str]
     quantize: str | None = None
     tokenize: str | None = None
+    ties: Ties | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,9 +63,19 @@ class Record:
             raise ValueError(f"BLEU's tokenizer {values['tokenize']!r} is not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
+        values["ties"] = _ties(values.get("ties"))
         values["plan"] = plan_from_dict(values["plan"]) if values["plan"] else None
         values["recipe"] = Recipe.from_dict(values["recipe"]) if values["recipe"] else None
         return cls(**values)
+
+
+def _ties(found: Any) -> Ties | None:
+    if found is None:
+        return None
+    groups = tuple(tuple(group) for group in found)
+    if not all(isinstance(name, str) for group in groups for name in group):
+        raise TypeError("ties are not groups of names")
+    return groups
 
 
 def recovery_in(settings: Mapping[str, Mapping[str, Any]]) -> Recovery | None:

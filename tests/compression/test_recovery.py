@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 import ffmerge_core as fm
-from ffmerge_core.compression.training import ties
 from ffmerge_core.errors import Cancelled, DataError, FFMergeError, PlanError
 from ffmerge_core.models.structure import fingerprint, shared_copy, weights_by_role
+from ffmerge_core.models.ties import ties
 from ffmerge_core.plan import CurvePoint, Recovery
 from tests.conftest import noise_task, timm_vit, transformers_vit
 from tests.models import tiny

@@ -37,6 +37,7 @@ class Stub:
     alone: str | None = None
     matrices: tuple[tuple[int, int], ...] = ((32, 8), (8, 32))
     shape: tuple[object, ...] = ()
+    tied: tuple[str, ...] = ()
 
     @property
     def stack(self) -> str:

@@ -79,8 +79,20 @@ def _noise(channels: int, height: int, width: int) -> Batch:
 
 
 def _timm_vit_example(model: nn.Module) -> Batch:
+    """Of the size that the model was built for; a hybrid's first convolution is its backbone's."""
+    from timm.data import resolve_model_data_config
+    from torch import nn
+
     patches: Any = model.get_submodule("patch_embed")
-    return _noise(patches.proj.in_channels, *patches.img_size)
+    convolutions = (each for each in patches.modules() if isinstance(each, nn.Conv2d))
+    if (first := next(convolutions, None)) is None:
+        raise UnsupportedModelError(
+            f"The patch_embed of this {type(model).__name__} has no convolution, so how many "
+            "channels it takes is not known. This variant is not known here."
+        )
+    # None where it takes any size: then the size of its pretrained configuration.
+    size = patches.img_size or resolve_model_data_config(model)["input_size"][1:]
+    return _noise(first.in_channels, *size)
 
 
 def _transformers_vit_example(model: nn.Module) -> Batch:

@@ -13,6 +13,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
 from ffmerge_core.plan.fitting import unlike
+from ffmerge_core.reporting.opening import notes_on_opening
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import TASKS
 from ffmerge_core.tasks.task import given
@@ -153,6 +154,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
         description += f" Before it was saved, this was done to it: {', '.join(done)}."
+    description = " ".join([description, *notes_on_opening(model.left_out, model.without_power)])
     return Subject(
         opened=opened,
         revision=model.revision,

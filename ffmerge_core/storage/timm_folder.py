@@ -1,0 +1,106 @@
+"""Reading a timm folder as timm's own `create_model("local-dir:…", pretrained=True)` does.
+
+timm builds the module and converts names. The weights are read here, from safetensors alone, and
+whatever does not fit is refused: timm fills gaps with random values and only logs that it did.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ffmerge_core.errors import SourceError, UnsupportedModelError
+from ffmerge_core.storage.gaps import left_out, read_into, refuse_shapes
+
+# In timm's order. A file of any other name is read if it is the only one.
+_NAMES = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+)
+
+
+def build_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
+    """The module that config.json describes, by whatever name timm knows its architecture."""
+    import timm
+
+    architecture = str(config["architecture"])
+    if not timm.is_model(architecture):
+        raise UnsupportedModelError(f"timm has no architecture called {architecture}.")
+    try:
+        with _old_names_are_fine():
+            module: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=False)
+    except Exception as error:  # whatever a wrong config.json makes of a constructor
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"timm cannot build {architecture} from {folder / 'config.json'} ({said})."
+        ) from None
+    return module
+
+
+def load_timm(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module with its weights, and the names in the file that it has no use for."""
+    from safetensors.torch import load_file
+    from timm.models import clean_state_dict
+
+    module = build_timm(folder, config)
+    stored: dict[str, Tensor] = clean_state_dict(load_file(_weights(folder)))
+    wanted = module.state_dict()
+    refuse_shapes(
+        folder,
+        (
+            (name, tensor.shape, wanted[name].shape)
+            for name, tensor in stored.items()
+            if name in wanted and tensor.shape != wanted[name].shape
+        ),
+    )
+    found = stored if wanted.keys() <= stored.keys() else _converted(folder, module, stored)
+    harmless = left_out(module, found.keys() - wanted.keys(), found.get)
+    read_into(module, folder, {name: found[name] for name in found if name not in harmless})
+    kept = {id(tensor) for tensor in found.values()}
+    dropped = (name for name in stored.keys() - found.keys() if id(stored[name]) not in kept)
+    return module, tuple(sorted({*harmless, *dropped}))
+
+
+def _weights(folder: Path) -> Path:
+    """The file that timm reads."""
+    for name in _NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) > 1:
+        raise SourceError(
+            f"{folder} holds {len(files)} files of weights ({files[0].name}, {files[1].name}…), "
+            f"and none is called {_NAMES[0]}, which timm reads. Give the right one that name."
+        )
+    return files[0]
+
+
+def _converted(folder: Path, module: nn.Module, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by the names of today, as timm's conversion for this kind of model has them."""
+    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return stored
+    try:
+        found: dict[str, Tensor] = convert(dict(stored), module)
+    except Exception as error:  # it takes names for granted
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"The weights in {folder} are not those of a {type(module).__name__}: timm cannot "
+            f"convert their names ({type(error).__name__}: {said})."
+        ) from None
+    return found
+
+
+@contextmanager
+def _old_names_are_fine() -> Iterator[None]:
+    """timm warns of an architecture's old name, which config.json keeps nevertheless."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Mapping deprecated model name")
+        yield
