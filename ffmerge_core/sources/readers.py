@@ -53,6 +53,39 @@ def texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     )
 
 
+def masked_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The documents of a text file, for an encoder that fills in hidden tokens."""
+    from ffmerge_core.tasks.masked_language_modeling import MaskedLanguageModeling
+    from ffmerge_core.tasks.own_data import read_texts
+
+    own = read_texts(path)
+    return MaskedLanguageModeling(own.name, _tokenizer(model), own.texts, _room(model))
+
+
+def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The labelled texts of a file, for a classifier; by fidelity the labels are not read."""
+    from ffmerge_core.tasks.class_names import LABEL, match_classes
+    from ffmerge_core.tasks.own_data import read_labelled
+    from ffmerge_core.tasks.text_classification import TextClassification
+
+    own = read_labelled(path)
+    labels = sorted({label for pairs in own.pairs.values() for label, _ in pairs})
+    n_classes = None if fidelity else model.family.n_classes(model.model)
+    names = None if fidelity else model.family.class_names(model.model, model.settings)
+    matched = match_classes(labels, names, n_classes, own.name, LABEL)
+    return TextClassification(
+        own.name,
+        _tokenizer(model),
+        matched.classes,
+        {
+            split: [(matched.number[label], text) for label, text in pairs]
+            for split, pairs in own.pairs.items()
+        },
+        _room(model),
+        {} if fidelity else {"classes": matched.by},
+    )
+
+
 def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
     """The sentence pairs of a file, for a translator."""
     from ffmerge_core.tasks.own_data import read_pairs
@@ -94,6 +127,12 @@ def _longest(model: LoadedModel, name: str) -> int:
     if (own := getattr(model.task, name, None)) is not None:
         return int(own)
     return model.family.longest_input(model.model)
+
+
+def _room(model: LoadedModel) -> int:
+    """Tokens of an encoder's input: its tokenizer may know of a few that positions are kept for."""
+    own = getattr(_tokenizer(model), "model_max_length", None)
+    return min(_longest(model, "context"), own) if own else _longest(model, "context")
 
 
 def _digits(model: LoadedModel) -> Task:
