@@ -40,6 +40,7 @@ _CLASSES = {
     "Module": ("a torch.nn.Module", "fm.load(source).model is one."),
     "Plan": ("a plan", 'fm.MergePlan(groups=(("encoder.4", "encoder.5"),)) is one.'),
     "Recipe": ("a Recipe", "fm.Recipe(source, plan) is one; fm.Recipe.from_dict(…) reads one."),
+    "Tensor": ("a torch.Tensor", "torch.from_numpy(array) makes one."),
     "ndarray": ("a NumPy array", ""),
 }
 
