@@ -36,6 +36,7 @@ def facts_of_demo(source: str) -> Facts:
             "metric": card.metric,
             "examples": card.unit,
             "splits": dict(card.splits),
+            "notes": {},
         },
         "validation": dict(card.validation),
         "plan": None,
@@ -66,6 +67,7 @@ def facts_of_model(model: LoadedModel) -> Facts:
             "metric": task.metric,
             "examples": task.examples,
             "splits": {split: task.size(split) for split in ("train", "validation", "test")},
+            "notes": dict(getattr(task, "notes", {})),
         },
         "validation": None,
         "plan": model.plan.to_dict() if model.plan else None,
@@ -94,6 +96,8 @@ def say_facts(facts: Facts) -> None:
     if data:
         sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())
         say(f"Task: {data['kind']}. Data: {data['name']} ({data['examples']}: {sizes})")
+        for name, text in data["notes"].items():
+            say(f"{name.capitalize()}: {text}")
     else:
         say("Data: none. Give --data to see what it can be measured on.")
     say()

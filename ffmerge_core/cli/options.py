@@ -42,7 +42,9 @@ def described(records: Mapping[str, Kind], names: Iterable[str] | None = None) -
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SOURCE", help="A demo, such as demo:vit-digits, or the folder of a model."
+        metavar="SOURCE",
+        help="A demo, such as demo:vit-digits; the folder of a model; hf:org/name or timm:name to "
+        "download one.",
     ),
 ]
 DataOption = Annotated[

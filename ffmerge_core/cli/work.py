@@ -17,7 +17,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.plan import Curve
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting import recoveries
-from ffmerge_core.reporting.before_after import before_and_after_rows
+from ffmerge_core.reporting.before_after import before_and_after_rows, how_scored
 from ffmerge_core.reporting.costs import batch_rows, costs_note, step_rows
 from ffmerge_core.reporting.folders import data_folder
 from ffmerge_core.reporting.formats import count, megabytes
@@ -141,6 +141,8 @@ def _say_run(run: Run, sizes: Mapping[str, Any] | None) -> None:
     after = made(run.recipe)
     say_table(("", "Original", after, "Change"), before_and_after_rows(result))
     say("In brackets: 95% intervals over examples; a change is paired, example by example.")
+    for line in how_scored(result):
+        say(line)
     say()
     say_table(("What it cost", "Seconds", "Peak memory"), step_rows(run))
     say(costs_note(run))

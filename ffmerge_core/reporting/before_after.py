@@ -81,3 +81,16 @@ def _score_rows(result: Record, split: str) -> list[Row]:
     if alike := metric(before["metric"]).alike:
         rows.append(Row(f"{split.capitalize()} {alike}", "", percent(change["agreement"]), ""))
     return rows
+
+
+def how_scored(result: Mapping[str, Any]) -> list[str]:
+    """What each split's scores rest on, in a line: signatures, how classes were matched, ….
+
+    result: as a run has it.
+    """
+    found = {split: result["original"][split].get("notes") or {} for split in result["difference"]}
+    return [
+        f"{split.capitalize()} · " + " · ".join(f"{name}: {note}" for name, note in notes.items())
+        for split, notes in found.items()
+        if notes
+    ]

@@ -23,6 +23,7 @@ from ffmerge_core.models.proof import prove
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.sources.data import check_task, choose_task, data_name
+from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
 from ffmerge_core.storage.record import Record, read_record
@@ -30,7 +31,9 @@ from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 _STEPS = 4
-_SOURCES = f"Give a demo such as {demos.PREFIX}vit-digits, the path of a folder, or a module."
+_SOURCES = (
+    f"Give a demo such as {demos.PREFIX}vit-digits, a folder, hf:org/name, timm:name, or a module."
+)
 
 
 def load(
@@ -47,7 +50,8 @@ def load(
     Parameters
     ----------
     source : str, Path or nn.Module
-        "demo:vit-digits"; a folder written by `save`, transformers' `save_pretrained` or timm's
+        "demo:vit-digits"; "hf:org/name" or "hf:org/name@revision" of the hub; "timm:name" for
+        weights of timm; a folder written by `save`, transformers' `save_pretrained` or timm's
         `save_for_hf`; or a module of a known family, used as it is (its mode and weights are not
         touched).
     task : Task, str or Path, optional
@@ -87,6 +91,9 @@ def load(
     expect(SourceError, _SOURCES, source=(source, PathLike | nn.Module))
     expect(DataError, fidelity=(fidelity, bool), report=(report, Callable))
     check_task(task)
+    if isinstance(source, str) and is_remote(source):
+        found = fetch(source, report)
+        return replace(load(found.folder, task, report, fidelity=fidelity), source=found.source)
     report(0, _STEPS, "Reading the weights")
     opened, own_task, record = _open(source)
     module = opened.module

@@ -6,18 +6,21 @@ Each takes (model, path, fidelity, report): by fidelity the data needs no labels
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
-from ffmerge_core.storage.folders import CONFIG, PREPROCESSOR
+from ffmerge_core.sources.preparing import image_shape, preparation_of
 from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 
 def images(model: LoadedModel, name: str, fidelity: bool, report: Report) -> Task:
     """Images by class, or the built-in digits, for a classifier or an encoder."""
+    from ffmerge_core.tasks.own_images import image_task
+
     n_classes = model.family.n_classes(model.model)
     if not fidelity and n_classes is None:
         raise DataError(
@@ -25,7 +28,13 @@ def images(model: LoadedModel, name: str, fidelity: bool, report: Report) -> Tas
             "measure. Open it with fidelity=True, which compares the merged model with the "
             "original."
         )
-    return _digits(model) if name == DIGITS else _own_images(model, name, n_classes, report)
+    if name == DIGITS:
+        return _digits(model)
+    if fidelity:  # no labels: it does not matter which folder is which class
+        return image_task(name, preparation_of(model), report=report)
+    return image_task(
+        name, preparation_of(model), _class_names(model), n_classes=n_classes, report=report
+    )
 
 
 def texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
@@ -75,63 +84,24 @@ def _longest(model: LoadedModel, name: str) -> int:
 def _digits(model: LoadedModel) -> Task:
     from ffmerge_core.demos.vit_digits.data import digits_task
 
-    channels, height, width = _image_shape(model)
+    channels, height, width = image_shape(model)
     if height != width:
         raise DataError(
             f"The model takes images of {height}×{width}; the digits are square. "
             "Pass task= with images of its own shape."
         )
-    return digits_task().fitted_to(channels, height)
+    task = digits_task().fitted_to(channels, height)
+    if not model.settings:
+        return task
+    # The digits, normalised as the files beside the weights say.
+    own = preparation_of(model)
+    return replace(task, mean=own.mean, std=own.std)
 
 
-def _own_images(model: LoadedModel, path: str, n_classes: int | None, report: Report) -> Task:
+def _class_names(model: LoadedModel) -> Sequence[str] | None:
+    """In the model's numbering: by its own task, or by what goes with its weights."""
     from ffmerge_core.tasks.image_classification import ImageClassification
-    from ffmerge_core.tasks.own_images import image_task
 
-    channels, height, width = _image_shape(model)
-    if isinstance(model.task, ImageClassification):
-        classes: Sequence[str] | None = model.task.classes
-        mean: Sequence[float] = model.task.mean
-        std: Sequence[float] = model.task.std
-    else:
-        classes = model.family.class_names(model.model, model.settings)
-        mean, std = _normalisation(model, channels)
-    return image_task(
-        path,
-        classes=classes,
-        n_classes=n_classes,
-        channels=channels,
-        size=(height, width),
-        mean=mean,
-        std=std,
-        report=report,
-    )
-
-
-def _image_shape(model: LoadedModel) -> tuple[int, int, int]:
-    """(channels, height, width) that the model takes."""
-    _, channels, height, width = model.family.example(model.model).args[0].shape
-    return channels, height, width
-
-
-def _normalisation(model: LoadedModel, channels: int) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation per channel, as the files beside the weights say; else 0.5."""
-    processor = model.settings.get(PREPROCESSOR, {})
-    if processor.get("do_normalize") is False:
-        return (0.0,) * channels, (1.0,) * channels
-    pretrained = model.settings.get(CONFIG, {}).get("pretrained_cfg") or {}
-    mean = processor.get("image_mean") or pretrained.get("mean") or (0.5,)
-    std = processor.get("image_std") or pretrained.get("std") or (0.5,)
-    return _per_channel(mean, channels), _per_channel(std, channels)
-
-
-def _per_channel(found: Any, channels: int) -> Sequence[float]:
-    try:
-        values = tuple(float(value) for value in found)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{found!r} was found as the mean or deviation of a channel; a list of numbers was "
-            "expected. Correct the file beside the weights."
-        ) from None
-    # One value for all, or values of colours before a grey image: their mean.
-    return values if len(values) == channels else (sum(values) / len(values),) * channels
+    if isinstance(own := model.task, ImageClassification):
+        return own.classes
+    return model.family.class_names(model.model, model.settings)

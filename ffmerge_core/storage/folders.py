@@ -18,7 +18,8 @@ from ffmerge_core.models.families import known_classes
 from ffmerge_core.models.sublayers import FFSublayer
 
 CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
+# What image processors of transformers are kept in; newer ones in the first.
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
 _GENERATION = "generation_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -63,8 +64,8 @@ def checked_config(folder: Path) -> dict[str, Any]:
     """Its config.json, after refusing what no library should touch: absent, pickled, damaged."""
     if not folder.exists():
         raise SourceError(
-            f"There is no folder {folder}, and models are not downloaded from a hub. Give a folder "
-            "saved by save_pretrained or timm, or a demo: "
+            f"There is no folder {folder}. Give a folder saved by save_pretrained or timm, a "
+            "model of the hub as hf:organisation/name, or a demo: "
             f"{', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():
@@ -105,8 +106,9 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
     """The module with what else the folder holds: settings and the tokenizer."""
     if "architecture" in config:
         return RawModel(module, settings={CONFIG: config})
-    if (folder / PREPROCESSOR).is_file():
-        return RawModel(module, settings={PREPROCESSOR: read_json(folder / PREPROCESSOR)})
+    settings = {name: read_json(folder / name) for name in PROCESSORS if (folder / name).is_file()}
+    if settings:
+        return RawModel(module, settings=settings)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         return RawModel(module)
     from transformers import AutoTokenizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import get_args
@@ -42,6 +42,9 @@ class ImageClassification:
         A channel; images are normalised with them before the model sees them.
     fit : tuple of int, optional
         (channels, size) that the model takes, where it is not the images' own.
+    notes : mapping of str to str, optional
+        How the data was read, such as by what folders were matched to classes. Every score of
+        this task carries them.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class ImageClassification:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: tuple[int, int] | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     kind = "image-classification"
     metric = "accuracy"
@@ -89,7 +93,7 @@ class ImageClassification:
                     f"The {split} split has the label {highest}, but there are only "
                     f"{len(self.classes)} classes, numbered from 0."
                 )
-        channels = self.shape[0]
+        channels = self.fit[0] if self.fit else self.shape[0]
         if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
             raise DataError(
                 f"The mean is {self.mean} and the standard deviation {self.std}; {channels}-channel"
@@ -125,12 +129,12 @@ class ImageClassification:
         return len(self.splits[split])
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What a model is fed: `images` minus mean, over standard deviation, fitted.
+        """What a model is fed: `images`, fitted, minus mean, over standard deviation.
 
         Fitted a batch at a time: the whole data at 224×224 would fill a gigabyte.
         """
-        normal = (images - _per_channel(self.mean)) / _per_channel(self.std)
-        return normal if self.fit is None else _fit(normal, *self.fit)
+        fitted = images if self.fit is None else _fit(images, *self.fit)
+        return (fitted - _per_channel(self.mean)) / _per_channel(self.std)
 
     def calibration(self, seed: int, batch_size: int = 64) -> Iterator[Batch]:
         """The training split once, in an order drawn from `seed`, a batch at a time."""
@@ -184,6 +188,7 @@ class ImageClassification:
                 Measure.ratio(LOSS, torch.cat(losses).numpy()),
             ],
             torch.cat(predictions).tolist(),
+            self.notes,
         )
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -201,12 +206,14 @@ class ImageClassification:
         """The same examples for a model that takes another shape.
 
         size: height and width, reached by bilinear interpolation with antialiasing. Another
-        number of channels is the mean of the present ones, repeated.
+        number of channels is the mean of the present ones, repeated; it is normalised by the mean
+        of their means and deviations.
         """
         if (channels, size, size) == self.shape:
             return self
         data = f"{self.data} at {channels}×{size}×{size}"
-        return replace(self, data=data, fit=(channels, size))
+        mean, std = (_of_channels(values, channels) for values in (self.mean, self.std))
+        return replace(self, data=data, fit=(channels, size), mean=mean, std=std)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits (batch, classes), float64, checked."""
@@ -257,6 +264,10 @@ def _fit(images: Tensor, channels: int, size: int) -> Tensor:
     if images.shape[1] != channels:
         images = images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
     return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+
+def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:

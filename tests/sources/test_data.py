@@ -160,16 +160,13 @@ def test_an_encoder_without_a_head_needs_fidelity(
     assert fm.evaluate(merged).loss > fm.evaluate(model).loss
 
 
-@pytest.mark.parametrize("mean", ["dark", [], ["a"], {"r": 1}, 3])
+@pytest.mark.parametrize("mean", ["dark", [], ["a"], {"r": 1}])
 def test_a_processor_that_makes_no_sense_is_a_sentence(
     mean: object, images: Path, tmp_path: Path
 ) -> None:
     folder = folder_of(transformers_vit(), tmp_path / "model", words=None)
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean}))
-    if mean == []:
-        assert fm.load(folder, task=images).require_task().mean == (0.5,)  # type: ignore[attr-defined]
-        return
-    with pytest.raises(DataError, match="mean or deviation of a channel"):
+    with pytest.raises(DataError, match=r"cannot prepare images for 1×8×8 as preprocessor_config"):
         fm.load(folder, task=images)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ffmerge_core.tasks.image_classification import ImageClassification
 from ffmerge_core.tasks.own_images import image_task
+from ffmerge_core.tasks.preparation import Preparation, stretched
 
 SIZE = (6, 5)
 RGB = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -48,10 +49,13 @@ def zipped(path: Path, files: Mapping[str, bytes], **options) -> Path:
     return path
 
 
-def task(path: Path, **options) -> ImageClassification:
-    given = {"classes": None, "n_classes": None, "channels": 3, "size": SIZE} | options
-    channels = given["channels"]
-    return image_task(path, mean=(0.5,) * channels, std=(0.5,) * channels, **given)
+def stretch(channels: int = 3, size: tuple[int, int] = SIZE) -> Preparation:
+    half = (0.5,) * channels
+    return stretched((channels, *size), half, half, "stretched")
+
+
+def task(path: Path, channels: int = 3, size: tuple[int, int] = SIZE, **options):
+    return image_task(path, stretch(channels, size), **options)
 
 
 def assert_same(one: ImageClassification, other: ImageClassification) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.tasks.own_images import read_image
-from tests.tasks.own_files import RGB, SIZE, folder, packed, task, two_classes
+from tests.tasks.own_files import RGB, SIZE, folder, packed, stretch, task, two_classes
 
 GREY = RGB[..., 0]
 COLOUR = Image.fromarray(RGB)
@@ -43,7 +43,7 @@ UNIT = np.linspace(0, 1, 30, dtype=np.float32).reshape(SIZE)
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_grey_images_of_every_depth(content, expected, channels: int) -> None:
-    image = read_image(content, "a", channels, SIZE)
+    image = read_image(content, "a", stretch(channels, SIZE))
     assert (image.shape, image.dtype) == ((channels, *SIZE), torch.float32)
     if expected is None:
         expected = np.asarray(Image.open(io.BytesIO(content)), dtype=np.float32)
@@ -66,9 +66,9 @@ def test_grey_images_of_every_depth(content, expected, channels: int) -> None:
     ids=["RGB", "RGBA", "P", "GIF", "CMYK", "PPM", "WebP", "JPEG"],
 )
 def test_colour_images_of_every_mode(content: bytes, within: int) -> None:
-    image = read_image(content, "a", 3, SIZE).permute(1, 2, 0)
+    image = read_image(content, "a", stretch(3, SIZE)).permute(1, 2, 0)
     np.testing.assert_allclose(image, RGB / 255, atol=within / 255 + 1e-6)
-    grey = read_image(content, "a", 1, SIZE)[0]
+    grey = read_image(content, "a", stretch(1, SIZE))[0]
     weighted = RGB @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(grey, weighted / 255, atol=(within + 1) / 255)
 
@@ -86,7 +86,7 @@ def test_colour_images_of_every_mode(content: bytes, within: int) -> None:
     ids=["RGBA clear", "RGBA half", "LA", "L key", "RGB key", "P"],
 )
 def test_transparency_lies_on_white(content: bytes, expected) -> None:
-    image = read_image(content, "a", 3, (4, 4))
+    image = read_image(content, "a", stretch(3, (4, 4)))
     np.testing.assert_allclose(image[:, 0, 0], expected, atol=1 / 255)
 
 
@@ -96,7 +96,7 @@ def test_orientation_is_applied(kind: str) -> None:
     exif[0x0112] = 6  # to be shown turned by 90° clockwise
     half = Image.new("L" if kind != "WEBP" else "RGB", (16, 16), 0)
     half.paste("white" if kind == "WEBP" else 255, (0, 0, 16, 8))
-    image = read_image(packed(half, kind, exif=exif), "a", 1, (16, 16))[0]
+    image = read_image(packed(half, kind, exif=exif), "a", stretch(1, (16, 16)))[0]
     assert image[:, :7].max() < 0.1
     assert image[:, 9:].min() > 0.9
 
@@ -106,13 +106,13 @@ def test_an_animation_is_its_first_frame(kind: str) -> None:
     first, second = flat("RGB", "red"), flat("RGB", "blue")
     content = packed(first, kind, save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(content)).n_frames == 2
-    image = read_image(content, "a", 3, (4, 4))
+    image = read_image(content, "a", stretch(3, (4, 4)))
     np.testing.assert_allclose(image[:, 0, 0], (1, 0, 0), atol=0.03)
 
 
 def test_images_are_stretched_with_antialiasing() -> None:
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (32, 64))
-    image = read_image(packed(stripes), "a", 1, (8, 16))
+    image = read_image(packed(stripes), "a", stretch(1, (8, 16)))
     assert image.shape == (1, 8, 16)
     # Without antialiasing each pixel would be one stripe's 0 or 1.
     np.testing.assert_allclose(image[0, :, 1:-1], 0.5, atol=0.02)
@@ -129,7 +129,7 @@ def test_images_are_stretched_with_antialiasing() -> None:
 )
 def test_values_without_a_known_range_are_refused(values: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"a\.tif .* pixels lie between .* and 0 to [\d,]+ was"):
-        read_image(packed(values, "TIFF"), "a.tif", 1, SIZE)
+        read_image(packed(values, "TIFF"), "a.tif", stretch(1, SIZE))
 
 
 def header_only(width: int, height: int) -> bytes:
@@ -141,7 +141,7 @@ def header_only(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [9_000, 10_000, 60_000])
 def test_images_that_unpack_to_too_many_pixels_are_refused(side: int) -> None:
     with pytest.raises(DataError, match=r"bomb\.png has over 80 million pixels"):
-        read_image(header_only(side, side), "bomb.png", 3, SIZE)
+        read_image(header_only(side, side), "bomb.png", stretch(3, SIZE))
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
@@ -167,7 +167,7 @@ def test_noise_in_a_good_file_gives_an_image_or_a_sentence() -> None:
             noisy = good.copy()
             noisy[rng.integers(0, len(good), 4)] = rng.integers(0, 256, 4)
             try:
-                image = read_image(noisy.tobytes(), "noisy", 3, SIZE)
+                image = read_image(noisy.tobytes(), "noisy", stretch(3, SIZE))
             except DataError:
                 continue
             assert image.shape == (3, *SIZE)

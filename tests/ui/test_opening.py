@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.plan import MergePlan, Recipe
+from ffmerge_core.tasks.class_folders import ORDER, OWN_NAMES
 from pages._ui.state.shared import shelf, workspace_store
 from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
+from tests.real_files.images import CLASSES, pictures, timm_folder, timm_vit
 from tests.ui.pages_support import (
     DEMO,
     add_group,
@@ -138,7 +140,10 @@ def test_nothing_given_is_a_sentence() -> None:
     tab = open_app()
     for label, sentence in (
         ("Measure on this", "Upload a file or give a path first."),
-        ("Open folder", "Give the folder that holds config.json and model.safetensors."),
+        (
+            "Open model",
+            "Give the folder that holds config.json and model.safetensors, or hf: and a name.",
+        ),
         ("Open recipe", "Upload a recipe or paste one first."),
     ):
         assert [error.value for error in click(tab, label).error] == [sentence]
@@ -162,7 +167,7 @@ def test_what_the_model_was_saved_with_is_found_again(tmp_path: Path) -> None:
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
     tab.radio(key="measured_on").set_value("saved").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert metrics(tab)["Parameters"] == f"{602_058 - 33_088:,}"
     assert "Vanilla encoder 6–7" in sentences(tab)
     assert "not merged again" in sentences(go(tab, "similarity"))
@@ -173,7 +178,7 @@ def test_a_folder_without_data_is_told_what_to_choose(tmp_path: Path) -> None:
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
     tab.radio(key="measured_on").set_value("saved").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert "Choose the built-in digits or your own data" in tab.error[0].value
 
 
@@ -239,3 +244,19 @@ def test_a_recipe_that_cannot_be_used_is_a_sentence_and_changes_nothing(
     assert any(reason in error.value for error in tab.error)
     workspace = workspace_store().find(id_of(tab))
     assert (workspace.opened, workspace.groups) == (Opened(DEMO), ())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_classes_matched_by_anything_but_names_are_told(named: bool, tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", each=5)
+    config = {"label_names": list(CLASSES)} if named else {}
+    folder = timm_folder(tmp_path / "model", timm_vit(), config)
+    tab = open_app()
+    tab.text_input(key="folder").set_value(str(folder))
+    tab.radio(key="measured_on").set_value("own").run()
+    tab.text_input(key="folder-path").set_value(str(images))
+    settle(press(tab, "Open model"))
+    assert opened(tab) == Opened(str(folder), str(images))
+    told = f"The folders were matched to the model's classes {ORDER}." in sentences(tab)
+    assert told != named
+    assert f"classes: {OWN_NAMES if named else ORDER}" in sentences(tab)

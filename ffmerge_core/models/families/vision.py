@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ffmerge_core.errors import UnsupportedModelError
+from ffmerge_core.errors import DataError, UnsupportedModelError
 from ffmerge_core.models.families.declare import declare, declare_stack, depth, submodule
 from ffmerge_core.models.families.family import Family, Settings
 from ffmerge_core.models.sublayers import FFSublayer, Slot
@@ -92,11 +95,50 @@ def _timm_classes(model: nn.Module) -> int | None:
     return int(module.num_classes) or None
 
 
+def pretrained_cfg(model: nn.Module, settings: Settings) -> dict[str, Any]:
+    """What timm knows of the weights: size, normalisation, names; {} of what is not timm's.
+
+    settings: as in `LoadedModel`. Of a folder it is what timm itself reads in config.json, of
+    whichever of its versions; of a module in memory what the module carries. Raises `DataError`
+    if timm cannot read it.
+    """
+    if (config := settings.get("config.json")) is None:
+        return dict(getattr(model, "pretrained_cfg", None) or {})
+    from timm.models._hub import load_model_config_from_path
+
+    try:
+        with TemporaryDirectory(prefix="ffmerge-") as place:
+            Path(place, "config.json").write_text(json.dumps(config), "utf-8")
+            found: dict[str, Any] = load_model_config_from_path(place)[0]
+    except Exception as error:  # whatever a wrong config.json makes of timm's reading
+        raise DataError(
+            f"timm cannot read what config.json says of its weights ({error}). Save the model "
+            "again with timm's save_for_hf."
+        ) from None
+    return found
+
+
 def _timm_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
-    names = settings.get("config.json", {}).get("label_names")
-    if isinstance(names, list) and len(names) == _timm_classes(model):
-        return tuple(map(str, names))
-    return None
+    names = pretrained_cfg(model, settings).get("label_names")
+    return _in_order(names, _timm_classes(model) or 0, "label_names") if names else None
+
+
+def _in_order(names: Any, n_classes: int, field: str) -> tuple[str, ...]:
+    """The names of classes by number; a file may have a list, number → name, or name → number."""
+    if isinstance(names, Mapping):
+        if not all(str(key).isdecimal() for key in names):
+            names = {number: name for name, number in names.items()}
+        by_number = {int(key): name for key, name in names.items() if str(key).isdecimal()}
+        ordered = [by_number.get(number) for number in range(max(n_classes, len(names)))]
+    else:
+        ordered = list(names) if isinstance(names, list | tuple) else []
+    if len(ordered) != n_classes or not all(isinstance(name, str | int) for name in ordered):
+        found = sum(name is not None for name in ordered)
+        raise DataError(
+            f"{field} in config.json names {found:,} classes and the model tells {n_classes:,} "
+            "apart; a name for each was expected. Correct it, or open the model with fidelity=True."
+        )
+    return tuple(map(str, ordered))
 
 
 def _transformers_classes(model: nn.Module) -> int | None:
@@ -106,10 +148,12 @@ def _transformers_classes(model: nn.Module) -> int | None:
 
 def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
     config: Any = model.config
-    labels = [str(config.id2label.get(n)) for n in range(_transformers_classes(model) or 0)]
+    if not (n_classes := _transformers_classes(model)):
+        return None
+    names = config.id2label or {}
     # Where nobody named the classes, transformers numbers them.
-    named = labels and not all(re.fullmatch(r"LABEL_\d+", label) for label in labels)
-    return tuple(labels) if named else None
+    named = not all(re.fullmatch(r"LABEL_\d+", str(name)) for name in names.values())
+    return _in_order(names, n_classes, "id2label") if named else None
 
 
 FAMILIES: tuple[Family, ...] = (

@@ -110,11 +110,17 @@ def _own_data(subject: Subject) -> None:
 
 def _folder() -> None:
     st.write(
-        "A folder with safetensors weights. It was saved here, by transformers' `save_pretrained` "
-        f"or by timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. The groups that you "
-        "picked on the open model are kept with that model."
+        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` or by "
+        "timm's `save_for_hf`. Or a model of the hub, which is downloaded once: `timm:name`, or "
+        "`hf:organisation/name` with `@` and a branch, tag or commit behind it if you want. "
+        f"Known families: {', '.join(FAMILIES)}. The groups that you picked on the open model are "
+        "kept with that model."
     )
-    folder = st.text_input("Folder on this computer", key="folder").strip()
+    folder = st.text_input(
+        "Folder on this computer, or a model of the hub",
+        key="folder",
+        placeholder="/path/to/model, hf:organisation/name or timm:name",
+    ).strip()
     measured_on = st.radio(
         "Data to measure on",
         list(MEASURED_ON),
@@ -124,9 +130,11 @@ def _folder() -> None:
     formats = " ".join(kind.format for kind in TASKS.values())
     given = _data_inputs("folder", formats) if measured_on == OWN else None
     fidelity = st.toggle(FIDELITY, key="folder-fidelity", help=FIDELITY_HELP)
-    if st.button("Open folder", type="primary", icon=":material/folder_open:"):
+    if st.button("Open model", type="primary", icon=":material/folder_open:"):
         if not folder:
-            raise DataError("Give the folder that holds config.json and model.safetensors.")
+            raise DataError(
+                "Give the folder that holds config.json and model.safetensors, or hf: and a name."
+            )
         own = DIGITS if measured_on == DIGITS else None
         _open(Opened(folder, _given(*given) if given else own, fidelity))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ffmerge_core.reporting.before_after import before_and_after_rows, speed_rows
+from ffmerge_core.reporting.before_after import before_and_after_rows, how_scored, speed_rows
 from ffmerge_core.reporting.costs import batch_rows, costs_note, step_rows
 from ffmerge_core.reporting.runs import Run
 from ffmerge_core.reporting.stored import made, ties_only
@@ -25,10 +25,8 @@ def before_and_after(run: Run) -> None:
         "Brackets hold 95% bootstrap intervals over examples. The change is paired: both models "
         f"are compared example by example. {what_it_saves(run.recipe)}"
     )
-    for split in result["difference"]:
-        if notes := result["original"][split].get("notes"):
-            said = " · ".join(f"{name}: {note}" for name, note in notes.items())
-            st.caption(f"**{split.capitalize()}** · {said}")
+    for line in how_scored(result):
+        st.caption(line)
     what_it_cost(run)
 
 
