@@ -20,6 +20,7 @@ FUNCTIONS = {name for name in fm.__all__ if inspect.isfunction(getattr(fm, name)
 DRAWN = {name for name in figures.__all__ if inspect.isfunction(getattr(figures, name))}
 LONGEST = 300
 GROUPS = (("encoder.4", "encoder.5"),)
+SPLITS = {"train": None, "validation": None, "test": None}
 PATHS = {"attention": "attn", "w_in": "mlp.fc1", "w_out": "mlp.fc2", "act": "mlp.act"}
 
 # What a newcomer writes -> what the sentence says, or how it begins.
@@ -122,6 +123,10 @@ feats.match("encoder.4", "encoder.4") -> encoder.4 was named twice
 feats.correlation("encoder.4", None) -> no features of None
 fm.evaluate(model).versus(0.9) -> original is 0.9; it must be an Evaluation. fm.evaluate(model)
 fm.LabelledImages(np.eye(2), None) -> images is of type ndarray; it must be a torch.Tensor.
+fm.ImageClassification("a", 10, {}, 0, 1) -> classes is 10; it must be a list of names.
+fm.ImageClassification("a", "b", [], 0, 1) -> splits is []; it must be a dictionary.
+fm.ImageClassification("a", ["b"], SPLITS, 0, 1) -> The train split is None; it must be a
+fm.ImageClassification("a", ["b"], model.task.splits, 0.5, 1) -> mean is 0.5; it must be a list
 fm.MergePlan("encoder.4") -> groups is 'encoder.4'; a list of groups of names was expected
 fm.MergePlan((4, 5)) -> group is 4; it must be a list of names.
 fm.MergePlan(((4, 5),)) -> group is (4, 5); it must be a list of names.
@@ -164,6 +169,7 @@ def at_hand(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "nn": nn,
         "GROUPS": GROUPS,
         "PATHS": PATHS,
+        "SPLITS": SPLITS,
         "model": model,
         "module": model.model,
         "feats": feats,
