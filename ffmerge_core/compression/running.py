@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import get_args
 
 from ffmerge_core.analysis.calibration import calibrate
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.checks import expect, one_of
 from ffmerge_core.compression.cost import latencies, measured, versions
 from ffmerge_core.compression.merging import align, applied
 from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.compression.result import RunResult
-from ffmerge_core.errors import PlanError
+from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.models.int8 import check_installed
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import Curve, Recipe
@@ -73,6 +77,7 @@ def run(
     ------
     PlanError
         If the plan does not fit, or the source or the data is not what the recipe was written on.
+        For arguments of another type.
     SourceError, DataError
         As `load` and `calibrate` do.
 
@@ -86,6 +91,9 @@ def run(
     >>> sorted(result.seconds)
     ['evaluate', 'load', 'merge', 'time']
     """
+    expect(PlanError, recipe=(recipe, Recipe), model=(model, LoadedModel | None))
+    expect(PlanError, feats=(feats, Features | None), before=(before, Evaluation | None))
+    expect(PlanError, folder=(folder, PathLike | None), report=(report, Callable))
     with measured() as cost:
         with cost.step("load"):
             model = model or load(
@@ -199,7 +207,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If the model has no data, or cannot run on it.
+        If the model has no data, or cannot run on it; for an unknown split, and arguments of
+        another type.
 
     Examples
     --------
@@ -209,6 +218,8 @@ def evaluate(
     >>> print(f"{before.metric} {before.value:.2f} of {before.n} images")
     accuracy 0.99 of 359 images
     """
+    expect(DataError, model=(model, LoadedModel), report=(report, Callable))
+    one_of(DataError, "split", split, get_args(Split))
     return model.require_task().evaluate(model.model, split, report)
 
 

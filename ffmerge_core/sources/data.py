@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ffmerge_core.checks import as_found
 from ffmerge_core.errors import DataError
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
@@ -13,6 +15,18 @@ from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from ffmerge_core.tasks.task import Task
+
+
+def check_task(wanted: object) -> None:
+    """Raise `DataError` for what `load` cannot take as data: no path, and no task either."""
+    if wanted is None or (isinstance(wanted, str | PathLike) and wanted != ""):
+        return
+    asked = (getattr(wanted, name, None) for name in ("calibration", "evaluate"))
+    if isinstance(wanted, type) or not any(map(callable, asked)):
+        raise DataError(
+            f'task is {as_found(wanted)}; it must be "{DIGITS}", the path of your data, or a task '
+            "of your own, such as an fm.LanguageModeling(…)."
+        )
 
 
 def data_name(wanted: Task | str | Path | None) -> str | None:

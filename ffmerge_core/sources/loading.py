@@ -5,23 +5,25 @@ Weights are read from safetensors only, never from a pickle; no code from a fold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ffmerge_core import demos
-from ffmerge_core.errors import DataError
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError, SourceError
 from ffmerge_core.models.families import family_of
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.proof import find_and_prove, refuse_adapters
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.models.ties import with_ties
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.sources.data import choose_task, data_name
+from ffmerge_core.sources.data import check_task, choose_task, data_name
 from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
@@ -30,6 +32,9 @@ from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 _STEPS = 4
+_SOURCES = (
+    f"Give a demo such as {demos.PREFIX}vit-digits, a folder, hf:org/name, timm:name, or a module."
+)
 
 
 def load(
@@ -72,13 +77,13 @@ def load(
     Raises
     ------
     SourceError
-        If the source is absent, damaged or refused.
+        If the source is absent, damaged or refused, or no source at all.
     UnsupportedModelError
         A `SourceError`: it opens, but its FF sublayers are in no known family.
     ProofError
         If the declared FF weights do not compute what the model computes.
     DataError
-        If the task does not suit the model.
+        If the task does not suit the model, or is none.
     PlanError, MissingPackageError
         If `tokenize` is not one of sacrebleu's, or needs a package that is absent.
 
@@ -91,6 +96,9 @@ def load(
     >>> fm.load(model.model, task=model.task).source
     'module:VisionTransformer'
     """
+    expect(SourceError, _SOURCES, source=(source, PathLike | nn.Module))
+    expect(DataError, fidelity=(fidelity, bool), report=(report, Callable))
+    check_task(task)
     if isinstance(source, str) and is_remote(source):
         found = fetch(source, report)
         opened_there = load(found.folder, task, report, fidelity=fidelity, tokenize=tokenize)

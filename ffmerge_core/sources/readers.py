@@ -111,7 +111,8 @@ def _tokenizer(model: LoadedModel) -> Any:
     if model.tokenizer is None:
         raise DataError(
             f"{model.source} has no tokenizer, so it cannot read text. Put its tokenizer.json "
-            "beside the weights, or pass a task of your own."
+            "beside the weights. To a module in memory pass a task that has one: "
+            "task=fm.LanguageModeling(…) or task=fm.Translation(…)."
         )
     return model.tokenizer
 
