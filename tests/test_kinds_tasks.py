@@ -153,7 +153,7 @@ def test_every_page_shows_them(folder: Path, data: Path) -> None:
     assert RIDDLES.format in sentences(tab)
     assert "transformers Marian, own Llama." in sentences(tab)
     tab.text_input(key="folder-path").set_value(str(data))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert "Validation surprise" in metrics(tab)
     assert not any(button.label == "Use the built-in digits" for button in tab.button)
 

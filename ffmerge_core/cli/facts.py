@@ -9,6 +9,7 @@ from ffmerge_core.cli.tables import evaluation_rows, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
 from ffmerge_core.plan import NOTHING_MERGED, Recovery, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.formats import count, figure_text, megabytes
+from ffmerge_core.reporting.opening import notes_on_opening
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.scores import figures_of
 
@@ -42,6 +43,8 @@ def facts_of_demo(source: str) -> Facts:
         "plan": None,
         "recovery": None,
         "quantized": None,
+        "left_out": [],
+        "without_power": [],
         "sublayers": [dict(sublayer) for sublayer in card.sublayers],
     }
 
@@ -73,6 +76,8 @@ def facts_of_model(model: LoadedModel) -> Facts:
         "plan": model.plan.to_dict() if model.plan else None,
         "recovery": recovery.to_dict() if recovery else None,
         "quantized": model.quantized,
+        "left_out": list(model.left_out),
+        "without_power": list(model.without_power),
         "sublayers": [sublayer.to_dict() for sublayer in model.sublayers],
     }  # fmt: skip
 
@@ -92,6 +97,8 @@ def say_facts(facts: Facts) -> None:
         say(f"Recovered: {recovery_in_words(Recovery.from_dict(facts['recovery']))}")
     if facts["quantized"]:
         say(f"Weights of the blocks: {facts['quantized']}")
+    for note in notes_on_opening(facts["left_out"], facts["without_power"]):
+        say(note)
     data = facts["data"]
     if data:
         sizes = ", ".join(f"{split} {count(size)}" for split, size in data["splits"].items())

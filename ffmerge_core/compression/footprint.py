@@ -11,6 +11,7 @@ import torch
 
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.storage.checkpoint import save
+from ffmerge_core.storage.placing import called
 from ffmerge_core.tasks.batch import eval_mode
 
 
@@ -30,7 +31,9 @@ class Footprint:
 def footprint(model: LoadedModel) -> Footprint:
     """Counted, not sampled: the same on every machine that runs the same operators."""
     with tempfile.TemporaryDirectory() as place:
-        saved = save(model, Path(place) / "model").folder
+        folder = Path(place) / "model"
+        with called(folder, "a temporary folder"):
+            saved = save(model, folder).folder
         disk = sum(path.stat().st_size for path in saved.glob("*.safetensors"))
     return Footprint(model.weight_bytes, disk, model.weight_bytes + _made_in_a_pass(model))
 

@@ -191,6 +191,10 @@ def _keep_layers(config: Any, kept: Sequence[int], depth: int) -> None:
     for name, value in list(vars(config).items()):
         if "layer" in name and isinstance(value, list | tuple) and len(value) == depth:
             setattr(config, name, type(value)(value[index] for index in kept))
+    if hasattr(config, "stage_names"):
+        # What a backbone hands out: its last stage, as transformers has it by itself.
+        config.stage_names = config.stage_names[: len(kept) + 1]
+        config.set_output_features_output_indices(out_features=None, out_indices=None)
     if hasattr(config, "attention_types"):
         # GPT-Neo makes its list anew from this one, which counts repetitions.
         config.attention_types = [[[kind], 1] for kind in config.attention_layers]

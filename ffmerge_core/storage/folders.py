@@ -16,7 +16,7 @@ from ffmerge_core import demos
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.models.families import known_classes
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.storage.gaps import left_out, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
 
 CONFIG = "config.json"
@@ -69,8 +69,8 @@ def checked_config(folder: Path) -> dict[str, Any]:
     """Its config.json, after refusing what no library should touch: absent, pickled, damaged."""
     if not folder.exists():
         raise SourceError(
-            f"There is no folder {folder}, and models are not downloaded from a hub. Give a folder "
-            "saved by save_pretrained or timm, or a demo: "
+            f"There is no folder {folder}. Give a folder saved by save_pretrained or timm, a "
+            "model of the hub as hf:organisation/name, or a demo: "
             f"{', '.join(demos.PREFIX + name for name in demos.names())}."
         )
     if not folder.is_dir():
@@ -238,9 +238,11 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module,
         raise _cannot_open(folder, error) from None
     assert isinstance(module, nn.Module)
     refuse_shapes(folder, found["mismatched_keys"])
-    stored = _Stored(folder, getattr(module, "base_model_prefix", ""))
-    harmless = left_out(module, found["unexpected_keys"], stored.value)
-    refuse_gaps(folder, found["missing_keys"], found["unexpected_keys"] - set(harmless))
+    stored = _Stored(folder, module)
+    unexpected = set(map(stored.whole, found["unexpected_keys"]))
+    unexpected |= named_like_buffers(module, stored.names)
+    harmless = left_out(module, unexpected, stored.value)
+    refuse_gaps(folder, found["missing_keys"], unexpected - set(harmless))
     for tensor in (*module.parameters(), *module.buffers()):
         # It may be the file itself, mapped into memory: whoever wrote over that file would
         # change this model, and whoever cut it short would end the process.
@@ -249,28 +251,40 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module,
 
 
 class _Stored:
-    """The tensors of a folder by the names that transformers reports, read one at a time."""
+    """The tensors of a folder by the names that the model has for them, read one at a time."""
 
-    def __init__(self, folder: Path, prefix: str) -> None:
+    def __init__(self, folder: Path, module: nn.Module) -> None:
         from safetensors import safe_open
 
-        self._prefix = f"{prefix}."
-        self._files: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        self._module = module
+        self._files: dict[str, tuple[Path, str]] = {}
+        whole = folder / WEIGHTS
+        for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
             with safe_open(path, framework="pt") as weights:
-                self._files |= dict.fromkeys(weights.keys(), path)
+                for name in weights.keys():  # noqa: SIM118 (no mapping)
+                    self._files[self.whole(name)] = path, name
+
+    def whole(self, name: str) -> str:
+        """A name with the prefix that it lacks in the file of a model saved without its head."""
+        base = str(getattr(self._module, "base_model_prefix", ""))
+        first = name.split(".")[0]
+        inside = hasattr(getattr(self._module, base, None), first)
+        return f"{base}.{name}" if inside and not hasattr(self._module, first) else name
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._files)
 
     def value(self, name: str) -> torch.Tensor | None:
-        """None if no file holds it, with or without the prefix of models that have a head."""
+        """What a file holds by a name; None if none does."""
         from safetensors import safe_open
 
-        bare = name.removeprefix(self._prefix)
-        for known in (name, bare, self._prefix + bare):
-            if known in self._files:
-                with safe_open(self._files[known], framework="pt") as weights:
-                    tensor: torch.Tensor = weights.get_tensor(known)
-                    return tensor
-        return None
+        if name not in self._files:
+            return None
+        path, stored = self._files[name]
+        with safe_open(path, framework="pt") as weights:
+            tensor: torch.Tensor = weights.get_tensor(stored)
+        return tensor
 
 
 def _cannot_open(folder: Path, error: Exception) -> SourceError:

@@ -6,7 +6,7 @@ lack: a bias, a final norm, more blocks, an adapter, the scales of int8 weights.
 harmless, and they are left out by name:
 
 - **Buffers of older versions.** Libraries used to write down what they can compute: causal masks,
-  positions counted from 0. The values show that it is that and nothing learned.
+  positions counted from 0, rotary frequencies. The values show that it is that and nothing learned.
 - **A part beside the model**, which hangs at its root, and which config.json does not ask for: a
   pooler, another task's head, the token of a pretraining. What the model computes does not pass
   through it, so leaving it out changes nothing.
@@ -41,8 +41,10 @@ _BESIDE = frozenset(
         "v_head",
     }
 )
+# What hangs there too and passes the output on to a head: without use only where there is none.
+_BEFORE_HEAD = frozenset({"attn_pool", "pre_logits"})
 # What stands for a hidden patch while a model is pretrained.
-_PRETRAINING = "mask_token"
+_PRETRAINING = (["mask_token"], ["embeddings", "mask_token"])
 
 
 def _is_causal_mask(tensor: Tensor) -> bool:
@@ -51,23 +53,19 @@ def _is_causal_mask(tensor: Tensor) -> bool:
     return torch.equal(tensor.float(), torch.ones(tensor.shape).tril())
 
 
-def _is_count(tensor: Tensor) -> bool:
-    flat = tensor.reshape(-1)
-    return torch.equal(flat.double(), torch.arange(flat.numel(), dtype=torch.float64))
-
-
 def _is_one_number(tensor: Tensor) -> bool:
     return tensor.numel() == 1
 
 
-# What a buffer's name ends in → whether values are such a buffer's.
+# What the name of a buffer that no model has any more ends in → whether values are such a buffer's.
 _OLD_BUFFERS: Mapping[str, Callable[[Tensor], bool]] = {
     "attn.bias": _is_causal_mask,
     "attention.bias": _is_causal_mask,
     "masked_bias": _is_one_number,
-    "position_ids": _is_count,
     "version": _is_one_number,
 }
+# Half precision rounds by 2⁻⁸.
+_NEAR = 1e-2
 
 
 def left_out(
@@ -78,10 +76,21 @@ def left_out(
     value: a name → what the file holds by it.
     """
     return tuple(
-        sorted(
-            name for name in unexpected if _is_beside(module, name) or _is_old_buffer(name, value)
-        )
+        name
+        for name in sorted(unexpected)
+        if _is_beside(module, name) or _is_computed(module, name, value(name))
     )
+
+
+def named_like_buffers(module: nn.Module, names: Iterable[str]) -> set[str]:
+    """The names of a file that may be buffers of older versions: libraries drop them unsaid."""
+    known = module.state_dict().keys()
+    leaves = _by_leaf(module)
+    return {
+        name
+        for name in names
+        if name not in known and (_old_buffer(name) is not None or _leaf(name) in leaves)
+    }
 
 
 def refuse_gaps(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
@@ -137,39 +146,77 @@ def write_once(module: nn.Module, path: Path) -> None:
     """The state of a module as a safetensors file, a tied tensor once, by its first name."""
     from safetensors.torch import save_file
 
-    tensors: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in plain_state(module).items():
-        tensors.setdefault(id(tensor), (name, tensor))
+    first: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in state_in_own_memory(module).items():
+        first.setdefault(id(tensor), (name, tensor.contiguous()))
+    save_file(dict(first.values()), path, {"format": "pt"})
+
+
+def state_in_own_memory(module: nn.Module) -> dict[str, Tensor]:
+    """The state by name: what is tied is one tensor, and no two tensors lie in one memory.
+
+    Whoever wrote `one.data = other.data` has two parameters there, which a file holds apart.
+    """
+    made: dict[int, Tensor] = {}
     memory: set[int] = set()
-    written = {}
-    for name, tensor in tensors.values():
-        plain = tensor.detach().contiguous()
-        pointer = plain.untyped_storage().data_ptr()
-        # A file holds no two tensors in one memory.
-        written[name] = plain.clone() if pointer in memory else plain
-        memory.add(pointer)
-    save_file(written, path, {"format": "pt"})
+    state = {}
+    for name, tensor in plain_state(module).items():
+        if id(tensor) not in made:
+            plain, pointer = tensor.detach(), tensor.untyped_storage().data_ptr()
+            made[id(tensor)] = plain.clone() if pointer in memory else plain
+            memory.add(pointer)
+        state[name] = made[id(tensor)]
+    return state
 
 
 def _is_beside(module: nn.Module, name: str) -> bool:
     """Whether what a name belongs to hangs at the root, where the model has nothing."""
     parts = name.split(".")
-    if parts[-1] == _PRETRAINING:
-        return True
     # transformers' models with a head hold the model without one under a name of its own.
     if parts[0] == getattr(module, "base_model_prefix", None) and hasattr(module, parts[0]):
         module, parts = getattr(module, parts[0]), parts[1:]
-    here = getattr(module, parts[0], None)
-    # timm puts an Identity where a model has no head.
-    return parts[0] in _BESIDE and (here is None or type(here) is nn.Identity)
+    if parts in _PRETRAINING:
+        return True
+    beside = _BESIDE if _has(module, "head") else _BESIDE | _BEFORE_HEAD
+    return parts[0] in beside and not _has(module, parts[0])
 
 
-def _is_old_buffer(name: str, value: Callable[[str], Tensor | None]) -> bool:
-    for ending, fits in _OLD_BUFFERS.items():
-        if name == ending or name.endswith(f".{ending}"):
-            tensor = value(name)
-            return tensor is not None and fits(tensor)
-    return False
+def _has(module: nn.Module, name: str) -> bool:
+    """timm puts an Identity where a model has no head."""
+    part = getattr(module, name, None)
+    return part is not None and type(part) is not nn.Identity
+
+
+def _is_computed(module: nn.Module, name: str, tensor: Tensor | None) -> bool:
+    """Whether it is an old version's buffer, or has the values of one that the model computes."""
+    if tensor is None:
+        return False
+    if (fits := _old_buffer(name)) is not None and fits(tensor):
+        return True
+    return any(
+        buffer.shape == tensor.shape
+        and torch.allclose(buffer.double(), tensor.double(), rtol=_NEAR, atol=0)
+        for buffer in _by_leaf(module).get(_leaf(name), ())
+    )
+
+
+def _old_buffer(name: str) -> Callable[[Tensor], bool] | None:
+    fits = (fit for ending, fit in _OLD_BUFFERS.items() if f".{name}".endswith(f".{ending}"))
+    return next(fits, None)
+
+
+def _by_leaf(module: nn.Module) -> dict[str, list[Tensor]]:
+    """The buffers of a model that it never saves, by the last part of their names."""
+    saved = module.state_dict().keys()
+    found: dict[str, list[Tensor]] = {}
+    for name, buffer in module.named_buffers():
+        if name not in saved:
+            found.setdefault(_leaf(name), []).append(buffer)
+    return found
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _some(names: list[str]) -> str:

@@ -25,21 +25,33 @@ def placed(target: Path, mark: str, overwrite: bool) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()
-        yield draft
+        with called(draft, str(target)):
+            yield draft
         _flush(draft)
         _put_in_place(draft, target)
-    except FFMergeError as error:
-        if str(draft) not in str(error):
-            raise
-        # Nobody else knows of the draft, which is gone by now.
-        raise type(error)(_of(target, draft, str(error))) from None
+    except FFMergeError:
+        raise
     except Exception as error:  # safetensors and tokenizers raise nothing narrower
         raise StorageError(
-            f"{target} cannot be written ({_of(target, draft, _reason(error))}). Check that its "
-            "folder is writable and has room, or choose another."
+            f"{target} cannot be written ({_reason(error).replace(str(draft), str(target))}). "
+            "Check that its folder is writable and has room, or choose another."
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def called(folder: Path, name: str) -> Iterator[None]:
+    """Errors from within say `name` for a folder that nobody else knows, and that is gone by then.
+
+    Raises what was raised, in those words.
+    """
+    try:
+        yield
+    except FFMergeError as error:
+        if str(folder) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(folder), name)) from None
 
 
 def size_on_disk(folder: Path) -> int:
@@ -89,11 +101,6 @@ def _flush(draft: Path) -> None:
 
 def _hidden(target: Path, kind: str) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.{kind}")
-
-
-def _of(target: Path, draft: Path, said: str) -> str:
-    """What was said of the draft, said of the folder that it stands for."""
-    return said.replace(str(draft), str(target))
 
 
 def _reason(error: Exception) -> str:

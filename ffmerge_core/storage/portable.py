@@ -14,6 +14,7 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, names_by_role, shared_copy
 from ffmerge_core.models.ties import set_ties, ties
 from ffmerge_core.storage.folders import WEIGHTS, RawModel, open_folder, quiet_transformers
+from ffmerge_core.storage.gaps import state_in_own_memory, write_once
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, tie_again
 
@@ -27,12 +28,9 @@ def write(model: LoadedModel, draft: Path) -> int:
         # model that was ever in half precision are not quite the computed ones.
         untied._keys_to_ignore_on_save = None
         with quiet_transformers():
-            untied.save_pretrained(draft)
+            untied.save_pretrained(draft, state_dict=state_in_own_memory(untied))
     else:
-        from safetensors.torch import save_file
-
-        tensors = {name: each.contiguous() for name, each in untied.state_dict().items()}
-        save_file(tensors, draft / WEIGHTS, {"format": "pt"})
+        write_once(untied, draft / WEIGHTS)
     return count_parameters(untied)
 
 

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import ffmerge_core as fm
 from ffmerge_core import demos
 from ffmerge_core.plan import MergePlan, Recipe
 from ffmerge_core.reporting.runs import RunStore
 from tests.cli.conftest import ROOT, Call
-from tests.conftest import determined
+from tests.conftest import determined, transformers_vit
 
 DEMO = "demo:vit-digits"
 PLAN = MergePlan((("encoder.3", "encoder.4"),))
@@ -84,6 +86,15 @@ def test_info_of_a_model_says_what_its_card_says(ffmerge: Call) -> None:
     for key in ("source", "family", "revision", "n_parameters", "parts", "sublayers"):
         assert model[key] == card[key]
     assert model["data"]["splits"] == card["data"]["splits"]
+
+
+def test_info_says_what_was_left_out_of_a_file(ffmerge: Call, tmp_path: Path) -> None:
+    transformers_vit().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | {"vit.pooler.dense.bias": torch.ones(32)}, file, {"format": "pt"})
+    assert "1 tensor without a use in this model" in ffmerge("info", tmp_path).stdout
+    facts = json.loads(ffmerge("info", tmp_path, "--json").stdout)
+    assert (facts["left_out"], facts["without_power"]) == (["vit.pooler.dense.bias"], [])
 
 
 def test_similarity_is_the_package_s_matrix(ffmerge: Call, tmp_path: Path) -> None:
@@ -207,6 +218,9 @@ def test_export_of_a_source_changes_its_layout(ffmerge: Call, tmp_path: Path) ->
     shown = ffmerge("export", first, second, "--layout", "portable")
     assert "602,058" in shown.stdout
     assert fm.load(second).n_parameters == fm.load(first).n_parameters == 568_970
+    refused = ffmerge("export", first, second)
+    assert "is not empty. Give another folder, or --overwrite to replace" in refused.stderr
+    assert ffmerge("export", first, second, "--overwrite").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=f"lack {name}"):
         fm.load(folder)
     save_file(tensors | {name: tensors[name].float()}, path)
-    with pytest.raises(SourceError, match=rf"{name} is torch\.float32 .* torch\.int8 of shape"):
+    with pytest.raises(SourceError, match=rf"{name} holds torch\.float32 .* torch\.int8"):
         fm.load(folder)
     record = folder / "ffmerge.json"
     record.write_text(record.read_text().replace('"int8"', '"int3"'))

@@ -1,4 +1,4 @@
-"""Every family, from a folder and back: proven, compared, merged, saved, and read by its library."""
+"""Every family, from a folder and back: proven, compared, merged, saved, read by its library."""
 
 from __future__ import annotations
 

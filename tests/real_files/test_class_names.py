@@ -115,7 +115,7 @@ def test_folders_in_order_are_said_to_be(build: Any, images: Path) -> None:
     task, score = opened(build(0), images)
     assert task.classes == ("cat", "dog", "owl")
     assert score.notes["classes"] == (
-        "by the order of the folders' names, because the model names no classes"
+        "by the order of the class folders' names, because the model names no classes"
     )
 
 
@@ -129,7 +129,7 @@ def test_folders_by_number_are_said_to_be(
     task, score = opened(timm_folder(tmp_path / "a", timm_vit(2), config), images)
     assert task.classes == (tuple(NAMES) if named else ("0", "1", "2"))
     assert score.value == 1 / len(folders)
-    assert score.notes["classes"] == "by the numbers that the folders bear"
+    assert score.notes["classes"] == "by the numbers that the class folders bear"
 
 
 def test_numbers_from_one_are_an_order(tmp_path: Path) -> None:

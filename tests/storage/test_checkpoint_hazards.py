@@ -2,6 +2,7 @@
 
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,6 +97,21 @@ def test_a_portable_copy_that_was_trained_since_is_told_so(
         fm.load(folder)
     (folder / "ffmerge.json").unlink()
     assert fm.load(folder).plan is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_does_not_read_back_is_told_of_the_folder_that_was_asked_for(
+    layout: str, small: fm.LoadedModel, tmp_path: Path
+) -> None:
+    """The draft beside it is ours, and gone when somebody reads the sentence."""
+    config: Any = small.model.config
+    config.n_inner = 40
+    with pytest.raises(SourceError, match="shape") as refused:
+        fm.save(small, tmp_path / "target", layout)
+    said = str(refused.value)
+    assert str(tmp_path / "target") in said
+    assert ".tmp" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
 
 
 def test_a_folder_that_is_taken_is_left_alone(small: fm.LoadedModel, tmp_path: Path) -> None:

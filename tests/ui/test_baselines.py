@@ -158,7 +158,7 @@ def test_a_model_of_one_sublayer_has_a_number_to_begin_with(tmp_path: Path) -> N
     transformers_vit(depth=1).save_pretrained(tmp_path / "mine")
     tab = open_app("model")
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     (ff,) = fm.load(tmp_path / "mine", task="digits").sublayers
     (number,) = go(tab, "compare").number_input
     assert number.max - number.value + 1 == ff.n_parameters
@@ -171,5 +171,5 @@ def test_a_compressed_model_has_no_baselines(tmp_path: Path) -> None:
     fm.save(fm.apply(model, MergePlan((("encoder.0", "encoder.1"),), "copy")), tmp_path / "merged")
     tab = open_app("model")
     tab.text_input(key="folder").set_value(str(tmp_path / "merged"))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert "Baselines start from an original" in sentences(go(tab, "compare"))

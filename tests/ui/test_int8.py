@@ -124,7 +124,7 @@ def test_a_folder_that_has_them_is_looked_at_and_not_changed(tmp_path: Path, mer
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "small"))
     tab.radio(key="measured_on").set_value("saved").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     said = "Vanilla encoder 6–7, int8 weights" if merged else "done to it: int8 weights"
     assert said in sentences(tab)
     assert metrics(tab)["Parameters"] == f"{small.n_parameters:,}"

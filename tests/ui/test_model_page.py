@@ -51,7 +51,7 @@ def test_not_finite_activations_are_a_sentence(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path / "wild")
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "wild"))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert any("encoder.1" in error.value for error in tab.error)
 
 
@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_opened_is_a_sentence_and_loses_nothing(
     add_group(tab, "encoder.6", "encoder.7")
     go(tab, "model")
     tab.text_input(key="folder").set_value(str(path))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert any(str(path) in error.value for error in tab.error)
     workspace = workspace_store().find(id_of(tab))
     assert (workspace.opened, workspace.groups) == (Opened(DEMO), (("encoder.6", "encoder.7"),))
@@ -80,7 +80,7 @@ def test_the_whole_job_on_a_users_own_folder(tmp_path: Path) -> None:
     transformers_vit(depth=4).save_pretrained(tmp_path / "mine")
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     tab.run()
     assert "**mine**" in sentences(tab)
     go(tab, "similarity")
@@ -104,7 +104,7 @@ def test_a_folder_that_was_overwritten_is_read_again(tmp_path: Path) -> None:
     for depth in (3, 5):
         transformers_vit(depth=depth).save_pretrained(tmp_path / "mine")
         tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
-        press(tab, "Open folder")
+        press(tab, "Open model")
         assert len(tab.run().dataframe[0].value) == depth
 
 

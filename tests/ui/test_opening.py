@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.plan import MergePlan, Recipe
-from ffmerge_core.tasks.class_folders import ORDER, OWN_NAMES
+from ffmerge_core.tasks.class_names import FOLDER, ORDER, OWN_NAMES
 from pages._ui.state.shared import shelf, workspace_store
 from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
@@ -140,7 +140,10 @@ def test_nothing_given_is_a_sentence() -> None:
     tab = open_app()
     for label, sentence in (
         ("Measure on this", "Upload a file or give a path first."),
-        ("Open folder", "Give the folder that holds config.json and model.safetensors."),
+        (
+            "Open model",
+            "Give the folder that holds config.json and model.safetensors, or hf: and a name.",
+        ),
         ("Open recipe", "Upload a recipe or paste one first."),
     ):
         assert [error.value for error in click(tab, label).error] == [sentence]
@@ -164,7 +167,7 @@ def test_what_the_model_was_saved_with_is_found_again(tmp_path: Path) -> None:
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
     tab.radio(key="measured_on").set_value("saved").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert metrics(tab)["Parameters"] == f"{602_058 - 33_088:,}"
     assert "Vanilla encoder 6–7" in sentences(tab)
     assert "not merged again" in sentences(go(tab, "similarity"))
@@ -175,7 +178,7 @@ def test_a_folder_without_data_is_told_what_to_choose(tmp_path: Path) -> None:
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path / "mine"))
     tab.radio(key="measured_on").set_value("saved").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert "Choose the built-in digits or your own data" in tab.error[0].value
 
 
@@ -252,8 +255,8 @@ def test_classes_matched_by_anything_but_names_are_told(named: bool, tmp_path: P
     tab.text_input(key="folder").set_value(str(folder))
     tab.radio(key="measured_on").set_value("own").run()
     tab.text_input(key="folder-path").set_value(str(images))
-    settle(press(tab, "Open folder"))
+    settle(press(tab, "Open model"))
     assert opened(tab) == Opened(str(folder), str(images))
-    told = f"The folders were matched to the model's classes {ORDER}." in sentences(tab)
+    told = f"The data was matched to the model's classes {ORDER.format(FOLDER)}." in sentences(tab)
     assert told != named
-    assert f"classes: {OWN_NAMES if named else ORDER}" in sentences(tab)
+    assert f"classes: {OWN_NAMES if named else ORDER.format(FOLDER)}" in sentences(tab)

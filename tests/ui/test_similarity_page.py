@@ -104,7 +104,7 @@ def test_the_heatmap_of_another_model_is_measured_anew(tmp_path: Path) -> None:
     transformers_vit(depth=4).save_pretrained(tmp_path / "mine")
     tab = picking()
     go(tab, "model").text_input(key="folder").set_value(str(tmp_path / "mine"))
-    press(tab, "Open folder")
+    press(tab, "Open model")
     go(tab, "similarity")
     spec = json.loads(tab.get("plotly_chart")[0].proto.spec)
     assert len(spec["data"][-1]["customdata"]) == 16

@@ -36,7 +36,6 @@ def build() -> GPT2LMHeadModel:
         eos_token_id=0,
         # GPT-2's own 0.02 suits a width of 768; a narrower model starts better a little wider.
         initializer_range=0.05,
-        use_cache=False,
     )
     return GPT2LMHeadModel(config)
 

@@ -82,7 +82,7 @@ def train(
 
     def loss_of(step: int) -> Tensor:
         windows = batch(ids, step, seed)
-        logits = model(windows[:, :-1]).logits
+        logits = model(windows[:, :-1], use_cache=False).logits
         return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
     task = code_task(tokenizer)

@@ -89,7 +89,8 @@ def register_family(family: Family) -> Family:
     """
     if not isinstance(family, Family):
         raise UnsupportedModelError(f"A Family was expected; {clipped(family)} was found.")
-    TASKS.of(family.kind)
+    for kind in (family.kind, *family.kinds.values()):
+        TASKS.of(kind)
     if not family.classes or not all(map(_is_class, family.classes)):
         raise UnsupportedModelError(
             f"The classes of {family.name} are {clipped(family.classes)}; pairs of a package and a "
@@ -114,7 +115,7 @@ def family_of(model: nn.Module) -> Family:
     key = (type(model).__module__.split(".", 1)[0], type(model).__name__)
     for family in FAMILIES.values():
         if key in family.classes:
-            return family
+            return family.of_class(key[1])
     known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES.values())
     raise UnsupportedModelError(
         f"The model is a {'.'.join(key)}, and where its FF sublayers are is not known here. Known "

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ffmerge_core.models.families.declare import alike
 from ffmerge_core.models.families.examples import token_example
 from ffmerge_core.models.families.family import Family
 
-_GATED = {
+_GATED: dict[str, Any] = {
     "attention": "self_attn",
     "w_in": "mlp.up_proj",
     "w_gate": "mlp.gate_proj",
     "w_out": "mlp.down_proj",
     "act": "mlp.act_fn",
 }
-_PACKED = {
+_PACKED: dict[str, Any] = {
     "attention": "self_attn",
     "w_in": "mlp.gate_up_proj",
     "packed": True,
     "w_out": "mlp.down_proj",
     "act": "mlp.activation_fn",
 }
-_GPT2 = {"attention": "attn", "w_in": "mlp.c_fc", "w_out": "mlp.c_proj", "act": "mlp.act"}
+_GPT2: dict[str, Any] = {
+    "attention": "attn",
+    "w_in": "mlp.c_fc",
+    "w_out": "mlp.c_proj",
+    "act": "mlp.act",
+}
 
 
 def _like_llama(
-    label: str, known: str, help: str, source: str, places: dict[str, object] = _GATED
+    label: str, known: str, help: str, source: str, places: dict[str, Any] = _GATED
 ) -> Family:
     """A decoder whose modules are called as Llama's are. known: its class's name."""
     return Family(

@@ -7,14 +7,15 @@ from typing import Any
 from ffmerge_core.models.families.declare import alike
 from ffmerge_core.models.families.examples import token_example
 from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.families.vision import transformers_classes, transformers_names
 
-_BERT = {
+_BERT: dict[str, Any] = {
     "attention": "attention",
     "w_in": "intermediate.dense",
     "w_out": "output.dense",
     "act": "intermediate.intermediate_act_fn",
 }
-_CLIP = {
+_CLIP: dict[str, Any] = {
     "attention": "self_attn",
     "w_in": "mlp.fc1",
     "w_out": "mlp.fc2",
@@ -22,10 +23,23 @@ _CLIP = {
 }
 
 
-def _heads(name: str) -> tuple[tuple[str, str], ...]:
-    """The classes of one kind of encoder: for masked words, for classes, and without a head."""
-    heads = ("ForMaskedLM", "ForSequenceClassification", "Model")
-    return tuple(("transformers", name + head) for head in heads)
+def _with_heads(label: str, known: str, help: str, source: str, **other: Any) -> Family:
+    """Encoders for masked words, for classes, and without a head. known: how classes begin."""
+    masked, classes, bare = (
+        f"{known}{head}" for head in ("ForMaskedLM", "ForSequenceClassification", "Model")
+    )
+    settings: dict[str, Any] = {
+        "kind": "text",
+        "kinds": {masked: "masked-language-modeling", classes: "text-classification"},
+        "classes": tuple(("transformers", name) for name in (masked, classes, bare)),
+        "attention": ("attention",),
+        "depths": {"encoder": "num_hidden_layers"},
+        "find": alike("encoder", "encoder.layer", **_BERT),
+        "example": token_example,
+        "n_classes": transformers_classes,
+        "class_names": transformers_names,
+    }
+    return Family(f"transformers {label}", label, help, source, **settings | other)
 
 
 def _after_padding(config: Any) -> int:
@@ -34,68 +48,67 @@ def _after_padding(config: Any) -> int:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(
-        "transformers BERT",
+    _with_heads(
         "BERT",
+        "Bert",
         "Encoders that read a text in both directions, with or without a head.",
         "Devlin et al. 2019, arXiv:1810.04805",
-        kind="text",
-        classes=_heads("Bert"),
-        attention=("attention",),
         embeddings=("bert.embeddings", "embeddings"),
         head=("cls", "classifier", "bert.pooler", "pooler"),
-        depths={"encoder": "num_hidden_layers"},
-        find=alike("encoder", "encoder.layer", **_BERT),
-        example=token_example,
     ),
-    Family(
-        "transformers RoBERTa",
+    _with_heads(
         "RoBERTa",
+        "Roberta",
         "Encoders that read a text in both directions, with or without a head.",
         "Liu et al. 2019, arXiv:1907.11692",
-        kind="text",
-        classes=_heads("Roberta"),
-        attention=("attention",),
         embeddings=("roberta.embeddings", "embeddings"),
         head=("lm_head", "classifier", "roberta.pooler", "pooler"),
-        depths={"encoder": "num_hidden_layers"},
-        find=alike("encoder", "encoder.layer", **_BERT),
-        example=token_example,
         longest=_after_padding,
     ),
-    Family(
-        "transformers DistilBERT",
+    _with_heads(
         "DistilBERT",
+        "DistilBert",
         "Encoders with half of BERT's layers, with or without a head.",
         "Sanh et al. 2019, arXiv:1910.01108",
-        kind="text",
-        classes=_heads("DistilBert"),
-        attention=("attention",),
         embeddings=("distilbert.embeddings", "embeddings"),
-        head=("vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier",
-              "classifier"),
+        head=(
+            "vocab_transform",
+            "vocab_layer_norm",
+            "vocab_projector",
+            "pre_classifier",
+            "classifier",
+        ),
         depths={"encoder": "n_layers"},
         find=alike(
-            "encoder", "transformer.layer", attention="attention", w_in="ffn.lin1",
-            w_out="ffn.lin2", act="ffn.activation",
+            "encoder",
+            "transformer.layer",
+            attention="attention",
+            w_in="ffn.lin1",
+            w_out="ffn.lin2",
+            act="ffn.activation",
         ),
-        example=token_example,
     ),
-    Family(
-        "transformers ELECTRA",
+    _with_heads(
         "ELECTRA",
+        "Electra",
         "Encoders that were taught to find replaced words, with or without a head.",
         "Clark et al. 2020, arXiv:2003.10555",
-        kind="text",
-        classes=(*_heads("Electra"), ("transformers", "ElectraForPreTraining")),
-        attention=("attention",),
-        embeddings=("electra.embeddings", "embeddings", "electra.embeddings_project",
-                    "embeddings_project"),
-        head=("generator_predictions", "generator_lm_head", "discriminator_predictions",
-              "classifier"),
-        depths={"encoder": "num_hidden_layers"},
-        find=alike("encoder", "encoder.layer", **_BERT),
-        example=token_example,
+        classes=tuple(
+            ("transformers", f"Electra{head}")
+            for head in ("ForMaskedLM", "ForSequenceClassification", "ForPreTraining", "Model")
+        ),
+        embeddings=(
+            "electra.embeddings",
+            "embeddings",
+            "electra.embeddings_project",
+            "embeddings_project",
+        ),
+        head=(
+            "generator_predictions",
+            "generator_lm_head",
+            "discriminator_predictions",
+            "classifier",
+        ),
     ),
     Family(
         "transformers CLIP text",

@@ -18,7 +18,7 @@ _ROWS = 5
 _NEAR = 0.1
 
 
-class _Reached(Exception):
+class _ReachedError(Exception):
     """What reaches W_out is known: nothing more of the trial is needed."""
 
     def __init__(self, value: Tensor) -> None:
@@ -36,9 +36,10 @@ def halves(model: nn.Module, packed: str, after: str, act: str) -> tuple[Slot, S
     said, found = _trial(model, place, packed, after, width)
     phi = activation(model, act)
     with torch.no_grad():
-        first, second = said.split([d_ff, width - d_ff], dim=-1)
+        first, second = said[..., :d_ff], said[..., d_ff:]
         fits = [
-            _is_near(found, phi(gate.clone()), up) for gate, up in ((first, second), (second, first))
+            _is_near(found, phi(gate.clone()), up)
+            for gate, up in ((first, second), (second, first))
         ]
     low, high = Slot(packed, (0, d_ff)), Slot(packed, (d_ff, width))
     if fits[0]:
@@ -65,14 +66,14 @@ def _trial(
     inside = shared_copy(model.get_submodule(place)).eval()
 
     def reached(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        raise _Reached(args[0])
+        raise _ReachedError(args[0])
 
     inside.get_submodule(packed.removeprefix(f"{place}.")).register_forward_hook(lambda *_: said)
     inside.get_submodule(after.removeprefix(f"{place}.")).register_forward_pre_hook(reached)
     try:
         with torch.no_grad():
             inside(torch.zeros(1, _ROWS, weight.shape[1], dtype=weight.dtype, device=weight.device))
-    except _Reached as end:
+    except _ReachedError as end:
         return said, end.value
     except Exception as error:  # whatever a module makes of one tensor as its argument
         problem = " ".join(str(error).split()) or type(error).__name__

@@ -191,7 +191,7 @@ FAMILIES: tuple[Family, ...] = (
     _timm(
         "MLP-Mixer",
         ("MlpMixer",),
-        "Encoders without attention. Only FF sublayers over channels: those over tokens mix places.",
+        "Encoders without attention. Only FF sublayers over channels: others mix places.",
         "Tolstikhin et al. 2021, arXiv:2105.01601",
         _find_mixer,
         attention=("mlp_tokens", "linear_tokens"),

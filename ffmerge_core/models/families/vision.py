@@ -70,16 +70,16 @@ def _in_order(names: Any, n_classes: int, field: str) -> tuple[str, ...]:
     return tuple(map(str, ordered))
 
 
-def _transformers_classes(model: nn.Module) -> int | None:
+def transformers_classes(model: nn.Module) -> int | None:
     module: Any = model
     # DeiT calls its two heads cls_classifier and distillation_classifier.
     head = any(hasattr(module, name) for name in ("classifier", "cls_classifier"))
     return int(module.config.num_labels) if head else None
 
 
-def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+def transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
     config: Any = model.config
-    if not (n_classes := _transformers_classes(model)):
+    if not (n_classes := transformers_classes(model)):
         return None
     names = config.id2label or {}
     # Where nobody named the classes, transformers numbers them.
@@ -87,7 +87,7 @@ def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] |
     return _in_order(names, n_classes, "id2label") if named else None
 
 
-_PLAIN = {"w_in": "mlp.fc1", "w_out": "mlp.fc2", "act": "mlp.activation_fn"}
+_PLAIN: dict[str, Any] = {"w_in": "mlp.fc1", "w_out": "mlp.fc2", "act": "mlp.activation_fn"}
 
 
 def _find_dino(model: nn.Module) -> tuple[FFSublayer, ...]:
@@ -95,7 +95,7 @@ def _find_dino(model: nn.Module) -> tuple[FFSublayer, ...]:
     holder = "" if type(model).__name__.startswith("DINOv3") else "encoder."
     blocks = f"{base_of(model)}{holder}layer"
     first = submodule(model, f"{blocks}.0.mlp")
-    places: dict[str, Any] = _PLAIN
+    places = _PLAIN
     if hasattr(first, "up_proj"):
         places = {"w_in": "mlp.up_proj", "w_out": "mlp.down_proj", "act": "mlp.act_fn"}
     if hasattr(first, "gate_proj"):
@@ -103,7 +103,9 @@ def _find_dino(model: nn.Module) -> tuple[FFSublayer, ...]:
     return declare_stack(model, "encoder", blocks, attention="attention", **places)
 
 
-def _encoders(label: str, base: str, classes: Sequence[str], help: str, source: str, **other: Any) -> Family:
+def _encoders(
+    label: str, base: str, classes: Sequence[str], help: str, source: str, **other: Any
+) -> Family:
     """Encoders of images. base: what a model with a head calls the one without."""
     settings: dict[str, Any] = {
         "kind": "image-classification",
@@ -114,8 +116,8 @@ def _encoders(label: str, base: str, classes: Sequence[str], help: str, source: 
         "depths": {"encoder": "num_hidden_layers"},
         "find": alike("encoder", "layers", attention="attention", **_PLAIN),
         "example": image_example,
-        "n_classes": _transformers_classes,
-        "class_names": _transformers_names,
+        "n_classes": transformers_classes,
+        "class_names": transformers_names,
     }
     return Family(f"transformers {label}", label, help, source, **settings | other)
 

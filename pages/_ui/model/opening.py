@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import FAMILIES
-from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
+from ffmerge_core.plan import (
+    BLEU_TOKENIZERS,
+    MergePlan,
+    Recipe,
+    plan_in_words,
+    recipe_from_json,
+)
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
@@ -79,12 +87,13 @@ def open_something_else(subject: Subject) -> None:
 def _own_data(subject: Subject) -> None:
     opened = subject.opened
     # Named by what is open, so that they are empty again once it is another.
-    name = f"{opened.source}-{opened.data}-{opened.fidelity}"
+    name = f"{opened.source}-{opened.data}-{opened.fidelity}-{opened.tokenize}"
     kind = TASKS.of(subject.kind)
     upload, path = _data_inputs(name, kind.format)
     fidelity = st.toggle(
         FIDELITY, value=opened.fidelity, key=f"fidelity-{name}", help=FIDELITY_HELP
     )
+    tokenize = _tokenize(opened, name) if kind.metric == "BLEU" else None
     with st.container(horizontal=True):
         pressed = st.button("Measure on this", type="primary")
         if not opened.source.startswith(demos.PREFIX):
@@ -92,7 +101,7 @@ def _own_data(subject: Subject) -> None:
                 st.button(
                     "Use the built-in digits",
                     on_click=open_model,
-                    args=(Opened(opened.source, DIGITS, opened.fidelity),),
+                    args=(replace(opened, data=DIGITS),),
                 )
             if opened.data is not None:
                 st.button(
@@ -102,19 +111,40 @@ def _own_data(subject: Subject) -> None:
                 )
     if pressed:
         given = upload is not None or path
-        if not given and fidelity == opened.fidelity:
-            raise DataError("Upload a file or give a path first.")
         data = _given(upload, path) if given else opened.data
-        _open(Opened(opened.source, data, fidelity))
+        wanted = Opened(opened.source, data, fidelity, tokenize)
+        if not given and wanted == opened:
+            raise DataError("Upload a file or give a path first.")
+        _open(wanted)
+
+
+def _tokenize(opened: Opened, name: str) -> str | None:
+    """How BLEU is to split a translation; None for what its language asks for."""
+    return st.selectbox(
+        "How BLEU splits a translation into words",
+        [None, *BLEU_TOKENIZERS],
+        index=[None, *BLEU_TOKENIZERS].index(opened.tokenize),
+        format_func=lambda each: BLEU_TOKENIZERS[each].line if each else "By the language",
+        key=f"tokenize-{name}",
+        help="BLEU counts words. By the language: characters for Chinese, words by MeCab for "
+        "Japanese and Korean where it is installed, else what is between spaces and punctuation. "
+        "The score says which it was.",
+    )
 
 
 def _folder() -> None:
     st.write(
-        "A folder with safetensors weights. It was saved here, by transformers' `save_pretrained` "
-        f"or by timm's `save_for_hf`. Known families: {', '.join(FAMILIES)}. The groups that you "
-        "picked on the open model are kept with that model."
+        "A folder with safetensors weights, saved here, by transformers' `save_pretrained` or by "
+        "timm's `save_for_hf`. Or a model of the hub, which is downloaded once: `timm:name`, or "
+        "`hf:organisation/name` with `@` and a branch, tag or commit behind it if you want. "
+        f"Known families: {', '.join(FAMILIES)}. The groups that you picked on the open model are "
+        "kept with that model."
     )
-    folder = st.text_input("Folder on this computer", key="folder").strip()
+    folder = st.text_input(
+        "Folder on this computer, or a model of the hub",
+        key="folder",
+        placeholder="/path/to/model, hf:organisation/name or timm:name",
+    ).strip()
     measured_on = st.radio(
         "Data to measure on",
         list(MEASURED_ON),
@@ -124,9 +154,11 @@ def _folder() -> None:
     formats = " ".join(kind.format for kind in TASKS.values())
     given = _data_inputs("folder", formats) if measured_on == OWN else None
     fidelity = st.toggle(FIDELITY, key="folder-fidelity", help=FIDELITY_HELP)
-    if st.button("Open folder", type="primary", icon=":material/folder_open:"):
+    if st.button("Open model", type="primary", icon=":material/folder_open:"):
         if not folder:
-            raise DataError("Give the folder that holds config.json and model.safetensors.")
+            raise DataError(
+                "Give the folder that holds config.json and model.safetensors, or hf: and a name."
+            )
         own = DIGITS if measured_on == DIGITS else None
         _open(Opened(folder, _given(*given) if given else own, fidelity))
 

@@ -13,6 +13,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
 from ffmerge_core.plan.fitting import unlike
+from ffmerge_core.reporting.opening import notes_on_opening
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import TASKS
 from ffmerge_core.tasks.task import given
@@ -25,21 +26,27 @@ if TYPE_CHECKING:
 class Opened:
     """What is open: a model, and what it is measured on. The key of all that is computed.
 
-    source, data, fidelity: as a `Recipe` has them.
+    source, data, fidelity, tokenize: as a `Recipe` has them.
     """
 
     source: str
     data: str | None = None
     fidelity: bool = False
+    tokenize: str | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Opened:
-        return cls(recipe.source, recipe.data, recipe.fidelity)
+        return cls(recipe.source, recipe.data, recipe.fidelity, recipe.tokenize)
+
+    @property
+    def on_its_own(self) -> bool:
+        """Whether it is measured as its source itself says: its data, by its metric."""
+        return self == Opened(self.source)
 
     @property
     def from_card(self) -> bool:
         """Whether a demo's card says all of it, so that no model need be loaded."""
-        return self.source.startswith(demos.PREFIX) and self.data is None and not self.fidelity
+        return self.source.startswith(demos.PREFIX) and self.on_its_own
 
 
 DEFAULT = Opened("demo:vit-digits")
@@ -147,6 +154,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
         description += f" Before it was saved, this was done to it: {', '.join(done)}."
+    description = " ".join([description, *notes_on_opening(model.left_out, model.without_power)])
     return Subject(
         opened=opened,
         revision=model.revision,

@@ -1,0 +1,153 @@
+"""A server on loopback that speaks as much of the hub's HTTP interface as a download needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+COMMIT, OLDER = "a" * 40, "b" * 40
+
+
+@dataclass
+class Hub:
+    """What the server has and how it behaves.
+
+    repos: name → revision (a commit) → folder. branches: of every repo. refuse: status → what it
+    answers with every request, with the code that the hub puts into a header. cuts: a file that is
+    cut off after so many bytes, each once.
+    """
+
+    repos: dict[str, dict[str, Path]]
+    branches: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, "old": OLDER})
+    token: str | None = None
+    refuse: tuple[int, str] | None = None
+    cuts: dict[str, list[int]] = field(default_factory=dict)
+    seen: list[tuple[str, str, str | None]] = field(default_factory=list)
+    address: str = ""
+
+    def sent(self, name: str) -> list[str | None]:
+        """The ranges of the GET requests for a file, in order."""
+        return [span for method, path, span in self.seen if method == "GET" and path.endswith(name)]
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server.daemon_threads = True
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None: ...
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, *, body: bool) -> None:
+            path = unquote(urlsplit(self.path).path)
+            hub.seen.append((self.command, path, self.headers.get("Range")))
+            if hub.refuse is not None:
+                return self._error(*hub.refuse)
+            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+                return self._error(401, "RepoNotFound")
+            api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path)
+            file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+            found = api or file
+            if found is None or found[1] not in hub.repos:
+                return self._error(404, "RepoNotFound")
+            revision = (api[3] if api else file[2]) or "main"  # type: ignore[index]
+            commit = hub.branches.get(revision, revision)
+            folder = hub.repos[found[1]].get(commit)
+            if folder is None:
+                return self._error(404, "RevisionNotFound")
+            if api:
+                return self._json(
+                    _tree(folder) if api[2] == "tree" else _info(found[1], commit, folder)
+                )
+            return self._file(folder, commit, file[3], body=body)  # type: ignore[index]
+
+        def _error(self, status: int, code: str) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _json(self, values: object) -> None:
+            content = json.dumps(values).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def _file(self, folder: Path, commit: str, name: str, *, body: bool) -> None:
+            path = folder / name
+            if not path.is_file():
+                return self._error(404, "EntryNotFound")
+            content = path.read_bytes()
+            start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+            self.send_response(206 if start else 200)
+            self.send_header("ETag", f'"{sha1(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                last = len(content) - 1
+                self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+            self.end_headers()
+            if not body:
+                return None
+            if stops := hub.cuts.get(name):
+                stop = stops.pop(0)
+                self.wfile.write(content[start:stop])
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return None
+            self.wfile.write(content[start:])
+            return None
+
+    return Handler
+
+
+def _info(repo: str, commit: str, folder: Path) -> dict[str, object]:
+    files = [{"rfilename": name, "size": size} for name, size in _sizes(folder).items()]
+    return {"id": repo, "modelId": repo, "sha": commit, "siblings": files, "tags": []}
+
+
+def _tree(folder: Path) -> list[dict[str, object]]:
+    return [
+        {"type": "file", "path": name, "size": size, "oid": sha1(name.encode()).hexdigest()}
+        for name, size in _sizes(folder).items()
+    ]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
