@@ -41,7 +41,7 @@ def data_name(wanted: Task | str | Path | None) -> str | None:
     if not found:
         raise DataError(
             f'There is no built-in data called "{wanted}", and no file or folder {path}. Give '
-            f'"{DIGITS}", or the path of {", ".join(kind.data for kind in TASKS.values())}.'
+            f'"{DIGITS}", or the path of {", ".join(dict.fromkeys(kind.data for kind in TASKS.values()))}.'
         )
     return str(path)
 

@@ -121,7 +121,7 @@ def test_a_wrong_declaration_fails_though_tied(
     second = sublayers[1]
     sublayers[1] = {
         "matrix": replace(second, w_in=sublayers[0].w_in),
-        "activation": replace(second, activation="sigmoid"),
+        "activation": replace(second, act="torch.nn.functional.sigmoid"),
         "layout": replace(second, transposed=not second.transposed),
     }[mistake]
     with pytest.raises(ProofError, match=r"coder\.1"):
