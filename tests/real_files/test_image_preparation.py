@@ -214,6 +214,8 @@ def test_how_images_are_read_stands_with_every_score(images: Path, tmp_path: Pat
         "timm's transform to 3×16×16: bicubic, center crop of 87.5%, "
         "mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225"
     )
+    near = fm.evaluate(fm.load(folder, task=images, fidelity=True))
+    assert near.notes == {"loss": "KL divergence, nats", "images": score.notes["images"]}
     bare = fm.evaluate(fm.load(transformers_folder(tmp_path / "bare"), task=images))
     assert bare.notes["images"].endswith("because no file beside the weights says how")
 
