@@ -145,6 +145,9 @@ class Fidelity:
             | self.notes,
         )
 
+    def _loss_in_words(self) -> str:
+        return "1 − cosine" if self.metric == "cosine" else "KL divergence, nats"
+
     def _divergences(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """(agreements, nats, positions) of each example, and its first choices."""
         before = logits_of(self.original, batch, self.data)
