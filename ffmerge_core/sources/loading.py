@@ -72,7 +72,8 @@ def load(
     Returns
     -------
     LoadedModel
-        In evaluation mode, unless it was a module in memory.
+        In evaluation mode, unless it was a module in memory. Its `left_out` names what a file
+        holds beyond it: buffers of older versions, another task's head.
 
     Raises
     ------

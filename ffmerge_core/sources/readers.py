@@ -14,6 +14,7 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
 from ffmerge_core.sources.languages import target_language
 from ffmerge_core.sources.preparing import image_shape, preparation_of
+from ffmerge_core.storage.folders import CONFIG, PROCESSORS
 from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
@@ -174,7 +175,7 @@ def _digits(model: LoadedModel) -> Task:
             "Pass task= with images of its own shape."
         )
     task = digits_task().fitted_to(channels, height)
-    if not model.settings:
+    if model.settings.keys().isdisjoint((CONFIG, *PROCESSORS)):
         return task
     # The digits, normalised as the files beside the weights say.
     own = preparation_of(model)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,26 @@ _NAMES = (
 
 
 def build_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    """The module that config.json describes, by whatever name timm knows its architecture."""
+    """The module that config.json describes, by whatever name timm knows its architecture.
+
+    As timm's "local-dir:" has it, but for fields of other versions, which timm stumbles on. What
+    stands in model_args reaches the architecture alone, so no other file can be named there.
+    """
     import timm
+    from timm.models import PretrainedCfg, model_entrypoint
+    from timm.models._hub import load_model_config_from_path
 
     architecture = str(config["architecture"])
     if not timm.is_model(architecture):
         raise UnsupportedModelError(f"timm has no architecture called {architecture}.")
+    known = {field.name for field in fields(PretrainedCfg)}
     try:
+        about, _, arguments = load_model_config_from_path(folder)
+        arguments = arguments or about.get("model_args") or {}
+        about = {name: value for name, value in about.items() if name in known}
         with _old_names_are_fine():
-            module: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=False)
+            make: Callable[..., nn.Module] = model_entrypoint(architecture)
+            module = make(pretrained=False, pretrained_cfg=about, **arguments)
     except Exception as error:  # whatever a wrong config.json makes of a constructor
         said = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +66,12 @@ class Fidelity:
     @property
     def examples(self) -> str:
         return self.inner.examples
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the inputs were read; of labels there is nothing to say."""
+        inner: Mapping[str, str] = getattr(self.inner, "notes", {})
+        return {name: note for name, note in inner.items() if name != "classes"}
 
     @property
     def unit(self) -> str:
@@ -135,8 +141,12 @@ class Fidelity:
             split,
             [Measure.ratio(self.metric, agreed, weights), Measure.ratio(LOSS, lost, weights)],
             [predicted.numpy() for predicted in predictions],
-            {"loss": "1 − cosine" if self.metric == "cosine" else "KL divergence, nats"},
+            {"loss": "1 − cosine" if self.metric == "cosine" else "KL divergence, nats"}
+            | self.notes,
         )
+
+    def _loss_in_words(self) -> str:
+        return "1 − cosine" if self.metric == "cosine" else "KL divergence, nats"
 
     def _divergences(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """(agreements, nats, positions) of each example, and its first choices."""

@@ -221,6 +221,24 @@ def test_a_flat_config_is_read_as_timm_reads_it(tmp_path: Path) -> None:
     as_timm_has_it(model, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"checkpoint_path": "trap.pth"}, {"pretrained": True}, {"pretrained_cfg": {"url": "x"}},
+        {"cache_dir": "/nowhere", "no_such": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_other_file_can_be_named_in_the_arguments(
+    argument: dict[str, object], tmp_path: Path
+) -> None:
+    written(tmp_path)
+    (tmp_path / "trap.pth").write_bytes(b"not read")
+    edit(tmp_path, model_args=ARGUMENTS | argument)
+    with pytest.raises(SourceError, match=r"timm cannot build .* argument"):
+        fm.load(tmp_path)
+
+
 def test_a_hybrid_opens_at_the_size_it_was_built_for(tmp_path: Path) -> None:
     arguments = {"num_classes": 3, "depth": 2, "img_size": 64, "embed_dim": 32, "num_heads": 4}
     module = randomise(timm.create_model("vit_tiny_r_s16_p8_224", **arguments), scale=0.1)

@@ -18,7 +18,7 @@ from ffmerge_core.models.families import family_of
 from ffmerge_core.models.structure import count_parameters, tie, weights_by_role
 from ffmerge_core.models.ties import ties
 from ffmerge_core.storage.layouts import LAYOUTS
-from tests.conftest import timm_vit
+from tests.conftest import randomise, timm_vit
 from tests.models.tiny import NoiseTask, gpt2, logits, marian, opt, vit_encoder
 
 ATTENTION: dict[str, tuple[Callable[[], nn.Module], tuple[str, str]]] = {
@@ -150,6 +150,51 @@ def test_what_a_class_ties_and_a_model_does_not_is_kept_apart(tmp_path: Path) ->
         again = fm.load(fm.save(model, tmp_path / layout, layout).folder)
         assert again.n_parameters == model.n_parameters
         assert torch.equal(logits(again.model, batch), logits(module, batch))
+
+
+FLAGS: dict[str, Callable[[], nn.Module]] = {
+    "GPT-2, untied": lambda: _untied_gpt2(),
+    "OPT, untied": lambda: opt(tie_word_embeddings=False),
+    "Marian, stacks untied": lambda: marian(share_encoder_decoder_embeddings=False),
+    "Marian, head untied": lambda: marian(tie_word_embeddings=False),
+    "Marian, all untied": lambda: marian(
+        tie_word_embeddings=False, share_encoder_decoder_embeddings=False
+    ),
+}
+
+
+def _untied_gpt2() -> nn.Module:
+    from transformers import GPT2LMHeadModel
+
+    config: Any = gpt2().config
+    config.tie_word_embeddings = False
+    return randomise(GPT2LMHeadModel(config))
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["flag there", "flag gone"])
+@pytest.mark.parametrize("build", FLAGS.values(), ids=FLAGS)
+def test_embeddings_that_differ_stay_apart_whatever_the_flags_say(
+    build: Callable[[], nn.Module], said: bool, tmp_path: Path
+) -> None:
+    """Without the flag, transformers believes the weights; so does what is saved of them."""
+    module: Any = build()
+    module.save_pretrained(tmp_path / "original")
+    if not said:
+        path = tmp_path / "original" / "config.json"
+        config = json.loads(path.read_text())
+        config.pop("tie_word_embeddings", None)
+        path.write_text(json.dumps(config))
+    model = fm.load(tmp_path / "original", task=NoiseTask(module))
+    batch = model.family.example(module)
+    assert torch.equal(logits(model.model, batch), logits(module, batch))
+    plan = fm.MergePlan(((f"{model.stacks[0]}.0", f"{model.stacks[0]}.2"),), method="vanilla")
+    merged = fm.apply(model, plan)
+    for layout in LAYOUTS:
+        again = fm.load(fm.save(merged, tmp_path / layout, layout).folder)
+        assert torch.equal(logits(again.model, batch), logits(merged.model, batch))
+        assert again.n_parameters == merged.n_parameters
+    plain = type(module).from_pretrained(tmp_path / "portable").eval()
+    assert torch.equal(logits(plain, batch), logits(merged.model, batch))
 
 
 def test_tensors_in_one_memory_are_written_one_by_one(tmp_path: Path) -> None:

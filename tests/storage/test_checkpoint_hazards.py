@@ -77,7 +77,7 @@ def test_damaged_weights_are_a_sentence(layout: str, small: fm.LoadedModel, tmp_
     with pytest.raises(SourceError, match="hold unknown stray"):
         fm.load(folder)
     save_file({**tensors, name: torch.zeros(2, 2)}, path, {"format": "pt"})
-    with pytest.raises(SourceError, match=r"do not fit|another shape|cannot open"):
+    with pytest.raises(SourceError, match=rf"{name} has shape \(2, 2\) in the file and \(32, 48\)"):
         fm.load(folder)
     path.unlink()
     with pytest.raises(SourceError, match=r"no model\.safetensors"):
