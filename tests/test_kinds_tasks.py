@@ -121,15 +121,11 @@ def test_a_model_of_the_family_is_opened_on_the_kind_s_data_saved_and_opened_aga
         fm.load(folder, task=tmp_path / "absent")
 
 
-def test_errors_that_list_families_list_it(folder: Path) -> None:
+def test_errors_that_list_families_list_it(folder: Path) -> None:  # registered by the folder
     from torch import nn
 
-    with pytest.raises(UnsupportedModelError, match=r"own Helium \(HeliumForCausalLM\)\. Declare"):
+    with pytest.raises(UnsupportedModelError, match=r"Known families: .*, Own\. Declare"):
         fm.load(nn.Linear(2, 2))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["Other"]}))
-    with pytest.raises(UnsupportedModelError, match="and HeliumForCausalLM are known here"):
-        fm.load(folder)
 
 
 def test_the_command_line_knows_them(folder: Path, data: Path) -> None:
@@ -240,7 +236,7 @@ def test_the_records_are_read_without_torch() -> None:
 
 def test_each_record_stands_in_its_order_and_says_what_it_is() -> None:
     assert list(METRICS)[-1] == "surprise"
-    assert list(TASKS)[0] == "image-classification"
+    assert next(iter(TASKS)) == "image-classification"
     assert list(TASKS)[-1] == "riddles"
     for record in (*METRICS.values(), *TASKS.values(), *FAMILIES.values()):
         assert record.label

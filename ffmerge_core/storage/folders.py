@@ -14,7 +14,7 @@ from torch import nn
 
 from ffmerge_core import demos
 from ffmerge_core.errors import SourceError, UnsupportedModelError
-from ffmerge_core.models.families import known_classes
+from ffmerge_core.models.families import known_classes, refuse_by_name
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
@@ -194,16 +194,17 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
     """The class that config.json names, and the configuration as transformers reads it."""
     import transformers
 
-    known = known_classes("transformers")
     classes = config.get("architectures") or []
-    if not (isinstance(classes, list) and len(classes) == 1 and classes[0] in known):
+    one = isinstance(classes, list) and len(classes) == 1
+    found = getattr(transformers, str(classes[0]), None) if one else None
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         named = ", ".join(map(str, classes)) or "no class named"
         raise UnsupportedModelError(
-            f"{folder} holds a {config['model_type']} model ({named}). Of transformers' models, "
-            f"{', '.join(known[:-1])} and {known[-1]} are known here. Declare yours with "
-            "fm.register_family before it is loaded."
+            f"{folder} holds a {config['model_type']} model ({named}), and transformers itself has "
+            "no class of that name. Code that comes with a model never runs here. Save it as one "
+            "of transformers' own classes."
         )
-    kind = getattr(transformers, classes[0])
+    kind: Any = found
     try:
         settings = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -215,6 +216,10 @@ def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]
             f"{folder / CONFIG} describes a {config['model_type']} model but names the class "
             f"{classes[0]}. Save the model again."
         )
+    if kind.__name__ not in known_classes("transformers"):
+        with torch.device("meta"), quiet_transformers():
+            # Weights of experts may take longer to read than anyone would wait for a refusal.
+            refuse_by_name(kind(settings))
     return kind, settings
 
 

@@ -14,8 +14,10 @@ from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.kinds import Kinds
 from ffmerge_core.models.families import decoders, encoders, seq2seq, timm, vision
 from ffmerge_core.models.families.declare import declare, declare_stack
+from ffmerge_core.models.families.discovered import discovered
 from ffmerge_core.models.families.examples import pair_example, token_example
 from ffmerge_core.models.families.family import Family
+from ffmerge_core.models.families.refused import refuse_by_name
 from ffmerge_core.tasks.kinds import TASKS
 
 if TYPE_CHECKING:
@@ -111,15 +113,22 @@ def _is_class(key: object) -> bool:
 
 
 def family_of(model: nn.Module) -> Family:
-    """The family that `model` belongs to; `UnsupportedModelError` if none does."""
+    """The family that `model` belongs to: one that is declared, or one discovered for it.
+
+    Raises `UnsupportedModelError` for a model that no merge suits, and where nothing is known of
+    what it takes.
+    """
     key = (type(model).__module__.split(".", 1)[0], type(model).__name__)
     for family in FAMILIES.values():
         if key in family.classes:
             return family.of_class(key[1])
-    known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES.values())
+    refuse_by_name(model)
+    if (found := discovered(model)) is not None:
+        return found
+    labels = ", ".join(dict.fromkeys(family.label for family in FAMILIES.values()))
     raise UnsupportedModelError(
         f"The model is a {'.'.join(key)}, and where its FF sublayers are is not known here. Known "
-        f"families: {known}. Declare yours with fm.register_family."
+        f"families: {labels}. Declare yours with fm.register_family."
     )
 
 
@@ -138,6 +147,7 @@ __all__ = [
     "family_of",
     "known_classes",
     "pair_example",
+    "refuse_by_name",
     "register_family",
     "token_example",
 ]

@@ -99,14 +99,13 @@ def _find_swin(model: nn.Module) -> tuple[FFSublayer, ...]:
     return tuple(found)
 
 
-def _example(model: nn.Module) -> Batch:
+def image_example(model: nn.Module) -> Batch:
     """Of the size that the model was built for; a hybrid's first convolution is its backbone's."""
     from timm.data import resolve_model_data_config
     from torch import nn
 
     module: Any = model
-    called = (name for name in ("embeds", "stem") if hasattr(model, name))
-    patches: Any = submodule(model, next(called, "patch_embed"))
+    patches: Any = submodule(model, _patches(model) or "patch_embed")
     convolutions = (each for each in patches.modules() if isinstance(each, nn.Conv2d))
     first = next(convolutions, None)
     channels = getattr(module, "in_chans", None) if first is None else first.in_channels
@@ -123,6 +122,24 @@ def _example(model: nn.Module) -> Batch:
     return image_noise(channels, *size)
 
 
+def _patches(model: nn.Module) -> str | None:
+    """What a model calls the part that makes patches, if it has one."""
+    names = ("embeds", "stem", "patch_embed")
+    return next((name for name in names if hasattr(getattr(model, name, None), "proj")), None)
+
+
+def any_image_example(model: nn.Module) -> Batch:
+    """For a model of any architecture: if it makes no patches, as its pretrained configuration."""
+    from timm.data import resolve_model_data_config
+    from torch import nn
+
+    if _patches(model):
+        return image_example(model)
+    channels, height, width = resolve_model_data_config(model)["input_size"]
+    first = next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
+    return image_noise(channels if first is None else first.in_channels, height, width)
+
+
 def _timm(
     label: str, classes: tuple[str, ...], help: str, source: str, find: Find, **other: Any
 ) -> Family:
@@ -134,7 +151,7 @@ def _timm(
         "head": ("head", "head_dist", "fc_norm", "attn_pool"),
         "depths": {"encoder": "depth"},
         "find": find,
-        "example": _example,
+        "example": image_example,
         "n_classes": timm_classes,
         "class_names": timm_names,
     }
