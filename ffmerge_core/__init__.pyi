@@ -74,12 +74,16 @@ from ffmerge_core.tasks.images import LabelledImages as LabelledImages
 from ffmerge_core.tasks.kinds import TaskKind as TaskKind
 from ffmerge_core.tasks.kinds import register_task as register_task
 from ffmerge_core.tasks.language_modeling import LanguageModeling as LanguageModeling
+from ffmerge_core.tasks.masked_language_modeling import (
+    MaskedLanguageModeling as MaskedLanguageModeling,
+)
 from ffmerge_core.tasks.measures import Figure as Figure
 from ffmerge_core.tasks.measures import Interval as Interval
 from ffmerge_core.tasks.measures import Measure as Measure
 from ffmerge_core.tasks.metrics import Metric as Metric
 from ffmerge_core.tasks.metrics import register_metric as register_metric
 from ffmerge_core.tasks.task import Task as Task
+from ffmerge_core.tasks.text_classification import TextClassification as TextClassification
 from ffmerge_core.tasks.translation import Translation as Translation
 
 __version__: str

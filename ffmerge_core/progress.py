@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Protocol
 
 
@@ -53,3 +54,24 @@ def part(report: Report, start: float, end: float, said: str = "") -> Report:
         report(round(1000 * share), 1000, said + after, values)
 
     return told
+
+
+def steps(report: Report, n: int) -> Callable[[str], Report]:
+    """Each call is the next of n steps: a report for the work in it, told as a share of them all.
+
+    Each step says what it was called with, and not what the work in it says.
+    """
+    order = count()
+
+    def next_step(said: str) -> Report:
+        at = next(order)
+        step_told = part(report, at / n, (at + 1) / n, said)
+
+        def told(
+            step: int, total: int, message: str, values: Mapping[str, float] | None = None
+        ) -> None:
+            step_told(step, total, "", values)
+
+        return told
+
+    return next_step

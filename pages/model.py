@@ -8,7 +8,7 @@ import streamlit as st
 from ffmerge_core.reporting.figures import anatomy_bar
 from ffmerge_core.reporting.formats import count, megabytes, percent
 from ffmerge_core.reporting.scores import figures_of
-from ffmerge_core.tasks.class_folders import OWN_NAMES
+from ffmerge_core.tasks.class_names import OWN_NAMES
 from ffmerge_core.tasks.metrics import metric
 from pages._ui.model.opening import demo_row, open_something_else
 from pages._ui.pieces.opened import opened_subject
@@ -40,7 +40,7 @@ def overview(subject: Subject) -> None:
     st.caption(f"Validation: {score_text(score, subject.examples)}")
     matched = (score.get("notes") or {}).get("classes", OWN_NAMES)
     if matched != OWN_NAMES:
-        st.info(f"The folders were matched to the model's classes {matched}.")
+        st.info(f"The data was matched to the model's classes {matched}.")
     if subject.opened.fidelity:
         st.caption(
             "This is the original model, so it agrees with itself. A merged model is compared with "

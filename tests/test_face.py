@@ -16,12 +16,13 @@ import torch
 
 import ffmerge_core as fm
 from ffmerge_core.plan.methods import Mergeable
+from ffmerge_core.tasks.masked_language_modeling import Piece
 from ffmerge_core.tasks.windows import Stream, Window
 
 PUBLIC = {name: getattr(fm, name) for name in fm.__all__}
 # What an `FFSublayer` is to a plan, how a method is drawn, and what a text is cut into: nobody
 # makes one outside.
-INSIDE = (Mergeable, Stream, Window)
+INSIDE = (Mergeable, Piece, Stream, Window)
 HOSTILE = "<b>&\"'</b>"
 
 

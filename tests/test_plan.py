@@ -141,7 +141,7 @@ def test_a_recipe_says_which_data_under_which_python() -> None:
 
 def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
     stored = Recipe("demo:vit-digits", MergePlan((("a", "b"),))).to_dict()
-    for key in ("data", "fidelity", "data_revision", "python"):
+    for key in ("data", "fidelity", "data_revision", "python", "tokenize"):
         del stored[key]
     recipe = Recipe.from_dict(stored)
     assert (recipe.data, recipe.fidelity) == (None, False)

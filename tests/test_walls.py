@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE, PAGES = ROOT / "ffmerge_core", ROOT / "pages"
 # Above all wings: what anyone may import.
-ABOVE = {"", "errors", "extras", "kinds", "palette", "progress", "showing"}
+ABOVE = {"", "checks", "errors", "extras", "kinds", "palette", "progress", "showing"}
 # A wing imports only from wings that stand before it.
 WINGS = (
     "plan",
@@ -30,6 +30,7 @@ WINGS = (
     "cli",
 )
 PURE = (
+    "checks",
     "kinds",
     "palette",
     "plan",
@@ -44,7 +45,16 @@ PURE = (
     "reporting.figures",
 )
 # Numbers and names alone: torch, too, is more than these know.
-LIGHT = ("kinds", "palette", "plan", "progress", "tasks.kinds", "tasks.metrics", "analysis.views")
+LIGHT = (
+    "checks",
+    "kinds",
+    "palette",
+    "plan",
+    "progress",
+    "tasks.kinds",
+    "tasks.metrics",
+    "analysis.views",
+)
 # A demo's scripts are run, never imported: they stand on the whole package.
 SCRIPTS = {"train.py", "training.py", "describe.py"}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.analysis.features import Features, SublayerFeatures, Tap, taps
+from ffmerge_core.checks import expect, whole
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import shared_copy
@@ -46,7 +47,8 @@ def calibrate(
     Raises
     ------
     DataError
-        If the model has no data, no FF sublayer is left, or values are not finite.
+        If the model has no data, no FF sublayer is left, or values are not finite; for fewer
+        than 2 tokens, and arguments of another type.
 
     Examples
     --------
@@ -58,8 +60,8 @@ def calibrate(
     >>> feats["encoder.3"].pre.shape
     torch.Size([2000, 256])
     """
-    if tokens < 2:
-        raise DataError(f"{tokens} calibration tokens were asked for; take 2 or more.")
+    expect(DataError, model=(model, LoadedModel), report=(report, Callable))
+    tokens, seed = whole(DataError, "tokens", tokens, 2), whole(DataError, "seed", seed, 0)
     if not model.sublayers:
         raise DataError(
             f"No FF sublayer of {model.source} is left to compare: all were dropped, factored or "

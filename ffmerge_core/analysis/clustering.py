@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def cluster(similarity: pd.DataFrame, remove: int) -> Clustering:
     Raises
     ------
     PlanError
-        If so many cannot be removed; it says what can be.
+        If so many cannot be removed; it says what can be. For arguments of another type.
 
     Examples
     --------
@@ -89,16 +90,21 @@ def cluster(similarity: pd.DataFrame, remove: int) -> Clustering:
     >>> fm.MergePlan(groups=found.groups).n_removed
     3
     """
+    import pandas as pd
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 
+    expect(
+        PlanError, "fm.similarity_matrix(feats) gives one.", similarity=(similarity, pd.DataFrame)
+    )
+    expect(PlanError, remove=(remove, int))
     names = tuple(str(name) for name in similarity.index)
     if not 1 <= remove <= len(names) - 1:
         raise PlanError(
             f"{remove} FF sublayers cannot be removed from {len(names)}; "
             f"1 to {len(names) - 1} can be."
         )
-    distance = 1 - similarity.to_numpy(dtype=float)
+    distance = 1 - _finite(similarity)
     # Rounding leaves neither exact zeros on the diagonal nor exact symmetry.
     distance = np.clip((distance + distance.T) / 2, 0, None)
     tree = linkage(squareform(distance, checks=False), "average")
@@ -107,6 +113,20 @@ def cluster(similarity: pd.DataFrame, remove: int) -> Clustering:
     heights = tree[:, 2]
     above = heights[remove] if remove < len(heights) else heights[-1] * 1.1
     return Clustering(names, tree, groups, float(heights[remove - 1] + above) / 2)
+
+
+def _finite(similarity: pd.DataFrame) -> np.ndarray:
+    """Its values; `PlanError` if they are not finite numbers, (n, n)."""
+    import pandas as pd
+
+    rows, columns = similarity.shape
+    values: np.ndarray = similarity.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    if rows != columns or not np.isfinite(values).all():
+        raise PlanError(
+            f"The similarity is a table of {rows} × {columns}; a square one of finite numbers was "
+            "expected. fm.similarity_matrix(feats) gives one."
+        )
+    return values
 
 
 def clusters_of(linkage: np.ndarray, joins: int) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from reprlib import repr as clipped
 from typing import Literal, get_args
 
 import pandas as pd
@@ -14,10 +15,11 @@ from torch import Tensor
 from ffmerge_core import showing
 from ffmerge_core.analysis.alignment import Match, correlate, match_neurons, standardised
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import in_layer_order
+from ffmerge_core.plan import in_layer_order, short, stack_of
 from ffmerge_core.progress import Report, silent
 
 Tap = Literal["pre", "output", "attention"]
@@ -104,6 +106,12 @@ class Features:
     _matches: dict[tuple[str, str], Match] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> SublayerFeatures:
+        if not isinstance(name, str) or name not in self._by_name:
+            known = short(list(self._by_name))
+            raise DataError(
+                f"There are no features of {clipped(name)}. There are those of {known}; a name is "
+                f'such as "{next(iter(self._by_name))}".'
+            )
         return self._by_name[name]
 
     def __repr__(self) -> str:
@@ -140,7 +148,13 @@ class Features:
         Tensor
             (d_ff, d_ff), rows = the anchor's neurons. A dead neuron correlates 0 with everything.
         """
-        return correlate(standardised(self[anchor].hidden), standardised(self[other].hidden))
+        one, two = self[anchor].hidden, self[other].hidden
+        if stack_of(anchor) != stack_of(other) or one.shape != two.shape:
+            raise DataError(
+                f"{anchor} and {other} are of different stacks or widths, so their neurons cannot "
+                "be matched. Name two FF sublayers of one stack and width."
+            )
+        return correlate(standardised(one), standardised(two))
 
     def match(self, anchor: str, other: str) -> Match:
         """The best one-to-one match of `other`'s neurons to `anchor`'s (paper, "Align").
@@ -158,6 +172,8 @@ class Features:
         Match
             Of the largest total correlation, exactly.
         """
+        if self[anchor] is self[other]:
+            raise DataError(f"{anchor} was named twice. Name two FF sublayers of one stack.")
         first, second = in_layer_order((anchor, other), self.sublayers)
         if (first, second) not in self._matches:
             self._matches[first, second] = match_neurons(self.correlation(first, second))
@@ -198,7 +214,7 @@ def similarity_matrix(
     Raises
     ------
     DataError
-        For an unknown `of`, `metric` or `stack`, or too few tokens.
+        For an unknown `of`, `metric` or `stack`, too few tokens, and arguments of another type.
 
     Examples
     --------
@@ -211,6 +227,7 @@ def similarity_matrix(
     >>> print(f"{alike.loc['encoder.4', 'encoder.6']:.1f}")
     0.8
     """
+    expect(DataError, feats=(feats, Features), stack=(stack, str | None), report=(report, Callable))
     names = _names(feats, stack)
     view, measure = VIEWS.of(of), SIMILARITIES.of(metric)
     if feats.n_tokens < measure.fewest:

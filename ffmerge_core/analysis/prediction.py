@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from reprlib import repr as clipped
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def does_similarity_predict(table: pd.DataFrame, of: str = MEAN_CKA) -> RankCorr
     Raises
     ------
     PlanError
-        For fewer than 4 windows, and where all are alike.
+        For fewer than 4 windows, where all are alike, and for a table of something else.
 
     Examples
     --------
@@ -110,6 +112,15 @@ def does_similarity_predict(table: pd.DataFrame, of: str = MEAN_CKA) -> RankCorr
     >>> print(f"{found.value:.1f} of {found.n} windows")
     -0.9 of 5 windows
     """
+    import pandas as pd
+
+    expect(PlanError, "fm.search_windows(…) gives one.", table=(table, pd.DataFrame))
+    expect(PlanError, of=(of, str))
+    if absent := [name for name in (of, "loss change") if name not in table]:
+        raise PlanError(
+            f"The table has no column {clipped(absent[0])}. A table from fm.search_windows was "
+            f'expected, and of is "{MEAN_CKA}" or "{MEAN_CORRELATION}".'
+        )
     pairs = table[[of, "loss change"]].to_numpy(dtype=float)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     n = len(pairs)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ffmerge_core.cli.options import JsonOption, RecipeOption, one_of
+from ffmerge_core.cli.options import JsonOption, RecipeOption, TokenizeOption, one_of
 from ffmerge_core.cli.recipes import pinned, read_recipe
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
-from ffmerge_core.cli.work import history, opened
+from ffmerge_core.cli.work import history, opened_for
 from ffmerge_core.plan import METHODS, NOTHING_MERGED, Plan, Recipe, plan_from_dict, plan_in_words
 from ffmerge_core.progress import Report
 from ffmerge_core.reporting.baseline_runs import CONTROL, Carried, recipes, record_baselines
@@ -73,6 +73,7 @@ def baselines(
     kind: KindOption = None,
     data: DataOfNumber = None,
     fidelity: FidelityOfNumber = False,
+    tokenize: TokenizeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Carry out other kinds of plans that leave as many parameters as a recipe does, or N.
@@ -81,10 +82,11 @@ def baselines(
     and data. Windows of layers are chosen by validation loss, before any fine-tuning. After Ctrl-C,
     give the same command again to do the rest.
     """
-    like = _like(source, recipe, parameters, data, fidelity)
+    asked = {"data": data, "fidelity": fidelity, "tokenize": tokenize}
+    like = _like(source, recipe, parameters, asked)
     store = history()
     with progress() as report:
-        model = opened(like.source, like.data, like.fidelity, report)
+        model = opened_for(like, report)
         like = pinned(like, model)
         budget: Plan | int = like.plan if parameters is None else parameters
         wanted, left_out = _recipes(model, budget, like, kind, report)
@@ -97,9 +99,12 @@ def baselines(
 
 
 def _like(
-    source: str | None, file: Path | None, parameters: int | None, data: str | None, fidelity: bool
+    source: str | None, file: Path | None, parameters: int | None, asked: dict[str, Any]
 ) -> Recipe:
-    """What the baselines are alike in; its plan is the budget, where no number is."""
+    """What the baselines are alike in; its plan is the budget, where no number is.
+
+    asked: how to measure, which a recipe says itself.
+    """
     if (file is None) == (parameters is None):
         raise typer.BadParameter(
             "One budget is needed. Give either --recipe FILE or --parameters N."
@@ -107,10 +112,11 @@ def _like(
     if file is None:
         if source is None:
             raise typer.BadParameter("--parameters was given without a model. Give SOURCE as well.")
-        return Recipe(source, NOTHING_MERGED, data=data, fidelity=fidelity)
-    if data is not None or fidelity:
+        return Recipe(source, NOTHING_MERGED, **asked)
+    if any(asked.values()):
         raise typer.BadParameter(
-            "The recipe already says what to measure on. Leave out --data and --fidelity."
+            "The recipe already says what to measure on. Leave out --data, --fidelity "
+            "and --tokenize."
         )
     like = read_recipe(file)
     if source is not None and not _same(source, like.source):

@@ -10,7 +10,16 @@ import typer
 
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.kinds import Kind
-from ffmerge_core.plan import ANCHORS, METHODS, QUANTIZATIONS, REPAIRS, Anchor, merges, searched
+from ffmerge_core.plan import (
+    ANCHORS,
+    BLEU_TOKENIZERS,
+    METHODS,
+    QUANTIZATIONS,
+    REPAIRS,
+    Anchor,
+    merges,
+    searched,
+)
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
@@ -59,6 +68,16 @@ DataOption = Annotated[
 FidelityOption = Annotated[
     bool,
     typer.Option("--fidelity", help="Score agreement with the original. This needs no labels."),
+]
+TokenizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenize",
+        metavar="NAME",
+        parser=one_of(lambda: BLEU_TOKENIZERS),
+        help="How BLEU splits a translation into words, as sacrebleu names it: "
+        f"{', '.join(BLEU_TOKENIZERS)}. By default what the target language asks for.",
+    ),
 ]
 TokensOption = Annotated[
     int,

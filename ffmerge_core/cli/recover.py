@@ -10,7 +10,7 @@ import typer
 from ffmerge_core.cli.options import JsonOption, RecipeArgument, WrittenRecipeOption
 from ffmerge_core.cli.recipes import pinned, read_recipe
 from ffmerge_core.cli.terminal import stoppable_progress
-from ffmerge_core.cli.work import history, opened, run_recipe, show_run, write_recipe
+from ffmerge_core.cli.work import history, opened_for, run_recipe, show_run, write_recipe
 from ffmerge_core.plan import Recovery
 
 DEFAULT = Recovery()
@@ -88,7 +88,7 @@ def recover(
     )
     store = history()
     with stoppable_progress() as report:
-        model = opened(wanted.source, wanted.data, wanted.fidelity, report)
+        model = opened_for(wanted, report)
         wanted = pinned(wanted, model)
         if out is not None:
             # Before the work, so that a file that cannot be written costs nothing.

@@ -15,6 +15,7 @@ from ffmerge_core.cli.options import (
     SearchedOption,
     SeedOption,
     SourceArgument,
+    TokenizeOption,
     TokensOption,
     WrittenRecipeOption,
 )
@@ -56,12 +57,13 @@ def search(
     seed: SeedOption = 0,
     data: DataOption = None,
     fidelity: FidelityOption = False,
+    tokenize: TokenizeOption = None,
     recipe: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Merge and score every window (run of adjacent FF sublayers), lowest validation loss first."""
     with progress() as report:
-        model = opened(source, data, fidelity, report)
+        model = opened(source, data, fidelity, report, tokenize)
         import ffmerge_core as fm
         from ffmerge_core.compression.search import windows
 

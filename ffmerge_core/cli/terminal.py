@@ -27,6 +27,7 @@ from ffmerge_core.tasks.metrics import metric
 CANCELLED = 130  # as shells number a program that Ctrl-C ended
 # A terminal wraps a wide table more legibly than rich squeezes one.
 _WIDTH = 2_000
+_OPTIONS = {"overwrite=True": "--overwrite", "fidelity=True": "--fidelity", 'task="': '--data "'}
 
 
 class Verbs(TyperGroup):
@@ -39,8 +40,15 @@ class Verbs(TyperGroup):
             note("Cancelled.")
             raise typer.Exit(CANCELLED) from None
         except FFMergeError as error:
-            note(" ".join(str(error).split()))
+            note(_for_the_shell(" ".join(str(error).split())))
             raise typer.Exit(1) from None
+
+
+def _for_the_shell(sentence: str) -> str:
+    """A remedy that is an argument in Python is an option here."""
+    for argument, option in _OPTIONS.items():
+        sentence = sentence.replace(argument, option)
+    return sentence
 
 
 @contextmanager

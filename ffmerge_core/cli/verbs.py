@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from ffmerge_core import __version__, demos
 from ffmerge_core.analysis.views import VIEWS
 from ffmerge_core.cli.baselines import baselines
 from ffmerge_core.cli.dashboard import dashboard
+from ffmerge_core.cli.export import export
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
     AnchorOption,
@@ -29,12 +29,12 @@ from ffmerge_core.cli.options import (
     PlanSeedOption,
     QuantizeOption,
     RecipeArgument,
-    RecipeOption,
     RepairOption,
     Scored,
     SeedOption,
     SourceArgument,
     StackOption,
+    TokenizeOption,
     TokensOption,
     WrittenRecipeOption,
 )
@@ -58,8 +58,8 @@ from ffmerge_core.cli.work import (
     exported,
     history,
     opened,
+    opened_for,
     run_recipe,
-    say_exported,
     show_run,
     write_recipe,
 )
@@ -178,11 +178,12 @@ def evaluate(
     ] = "validation",
     data: DataOption = None,
     fidelity: FidelityOption = False,
+    tokenize: TokenizeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score a model on a split of its data."""
     with progress() as report:
-        model = opened(source, data, fidelity, report)
+        model = opened(source, data, fidelity, report, tokenize)
         import ffmerge_core as fm
 
         score = fm.evaluate(model, split, report)
@@ -216,6 +217,7 @@ def merge(
     seed: SeedOption = 0,
     data: DataOption = None,
     fidelity: FidelityOption = False,
+    tokenize: TokenizeOption = None,
     quantize: QuantizeOption = None,
     recipe: WrittenRecipeOption = None,
     export: ExportOption = None,
@@ -226,7 +228,7 @@ def merge(
     """Merge groups of FF sublayers. Print what that saves and costs on the validation split."""
     store = history()
     with progress() as report:
-        model = opened(source, data, fidelity, report)
+        model = opened(source, data, fidelity, report, tokenize)
         names = [sublayer.name for sublayer in model.sublayers]
         plan = MergePlan(groups_of(group, names), method, anchor, plan_seed, repair)
         wanted = Recipe(
@@ -252,7 +254,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
     wanted = read_recipe(recipe)
     store = history()
     with progress() if wanted.recovery is None else stoppable_progress() as report:
-        model = opened(wanted.source, wanted.data, wanted.fidelity, report)
+        model = opened_for(wanted, report)
         id, result = run_recipe(store, model, pinned(wanted, model), report)
         if final:
             try:
@@ -264,36 +266,7 @@ def run(recipe: RecipeArgument, final: FinalOption = False, json: JsonOption = F
 
 app.command()(recover)
 app.command()(baselines)
-
-
-@app.command()
-def export(
-    places: Annotated[
-        list[str], typer.Argument(metavar="[SOURCE] OUT", help="What to save, and the folder.")
-    ],
-    recipe: RecipeOption = None,
-    layout: LayoutOption = "compact",
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Save to a folder what a recipe makes, or save SOURCE in another layout."""
-    if len(places) != (1 if recipe is not None else 2):
-        raise typer.BadParameter("Give SOURCE and OUT, or --recipe FILE and OUT.")
-    out = Path(places[-1])
-    wanted = read_recipe(recipe) if recipe is not None else None
-    with progress() as report:
-        report(0, 1, "Starting PyTorch")
-        import ffmerge_core as fm
-
-        if wanted is None:
-            model, result = fm.load(places[0], report=report), None
-        else:
-            result = fm.run(wanted, report)
-            model = result.merged
-        sizes = exported(model, out, layout, overwrite, report, result=result)
-    say_json(sizes) if json else say_exported(sizes)
-
-
+app.command()(export)
 app.command()(reproduce)
 app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     dashboard

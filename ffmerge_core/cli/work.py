@@ -36,18 +36,25 @@ def history() -> RunStore:
     return RunStore(data_folder())
 
 
-def opened(source: str, data: str | None, fidelity: bool, report: Report) -> fm.LoadedModel:
+def opened(
+    source: str, data: str | None, fidelity: bool, report: Report, tokenize: str | None = None
+) -> fm.LoadedModel:
     """A model with data to measure it on; raises `DataError` if there is none."""
     report(0, 1, "Starting PyTorch")
     import ffmerge_core as fm
 
-    model = fm.load(source, task=data, report=report, fidelity=fidelity)
+    model = fm.load(source, task=data, report=report, fidelity=fidelity, tokenize=tokenize)
     if model.task is None:
         raise DataError(
             f"{model.source} has no data of its own, so it cannot be measured. Give --data digits, "
             "or --data with the path of your own data."
         )
     return model
+
+
+def opened_for(recipe: Recipe, report: Report) -> fm.LoadedModel:
+    """The model of a recipe, measured as it says."""
+    return opened(recipe.source, recipe.data, recipe.fidelity, report, recipe.tokenize)
 
 
 def run_recipe(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ffmerge_core.analysis.calibration import calibrate
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.checks import expect, one_of, whole
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
@@ -26,7 +27,6 @@ from ffmerge_core.plan import (
     short,
     stack_of,
 )
-from ffmerge_core.plan.values import no_text, one_of
 from ffmerge_core.progress import Report, part, silent
 
 # Plans of one size each, from the one that takes least; a list of them rises in what it takes.
@@ -66,7 +66,7 @@ def baselines(
     Raises
     ------
     PlanError
-        If no kind is left; it says what can be met.
+        If no kind is left; it says what can be met. For arguments of another type.
 
     Examples
     --------
@@ -77,6 +77,7 @@ def baselines(
     >>> found["vanilla"].groups, found["SVD"].rank
     ((('encoder.4', 'encoder.5'),), 47)
     """
+    expect(PlanError, model=(model, LoadedModel), report=(report, Callable))
     found = candidates(model, budget, kinds)
     windows = [plan for plans in found.values() if len(plans) > 1 for plan in plans]
     feats = calibrate(model) if any(plan.needs_features for plan in windows) else None
@@ -156,8 +157,9 @@ class _Wanted:
             raise PlanError(
                 "This model is already merged or reduced. Take baselines of the original model."
             )
-        if isinstance(budget, int):
-            return cls(model, budget, _of(model), None)
+        expect(PlanError, budget=(budget, Plan | int))
+        if not isinstance(budget, Plan):
+            return cls(model, whole(PlanError, "budget", budget, 1), _of(model), None)
         budget.check(model.sublayers)
         stacks = tuple(dict.fromkeys(map(stack_of, budget.names))) or _of(model)
         merge = budget if isinstance(budget, MergePlan) else None
@@ -246,14 +248,14 @@ def _asked(budget: Plan | int, kinds: Sequence[str] | None) -> tuple[str, ...]:
     allowed = rivals(budget)
     if kinds is None:
         return allowed
-    no_text("kinds", kinds)
+    expect(PlanError, kinds=(kinds, Collection[str]))
     for kind in kinds:
-        if not isinstance(budget, int) and kind == budget.method:
+        if isinstance(budget, Plan) and kind == budget.method:
             raise PlanError(
                 f"kind is {kind!r}, and so is what it is compared with. Name one or more of "
                 f"{', '.join(allowed)}."
             )
-        one_of("kind", kind, allowed)
+        one_of(PlanError, "kind", kind, allowed)
     return tuple(kind for kind in allowed if kind in kinds)
 
 

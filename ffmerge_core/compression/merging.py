@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.checks import expect
 from ffmerge_core.compression.merge_methods import Group, shared_weights
 from ffmerge_core.compression.reducing import reduce
 from ffmerge_core.errors import PlanError, ProofError
@@ -71,7 +73,8 @@ def apply(
     Raises
     ------
     PlanError
-        If the plan does not fit the model, or needs features that are not given.
+        If the plan does not fit the model, or needs features that are not given; for arguments of
+        another type.
     ProofError
         If another number of parameters is left than the plan says.
 
@@ -87,6 +90,8 @@ def apply(
     >>> blocks[4].mlp.fc1.weight is blocks[5].mlp.fc1.weight
     True
     """
+    expect(PlanError, model=(model, LoadedModel), plan=(plan, Plan))
+    expect(PlanError, feats=(feats, Features | None), report=(report, Callable))
     _check_untouched(model)
     plan.check(model.sublayers)
     return applied(model, plan, feats, report)

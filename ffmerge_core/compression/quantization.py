@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.int8 import check_installed, lay_out_int8, rounded
 from ffmerge_core.models.loaded import LoadedModel
@@ -35,7 +36,8 @@ def quantize(model: LoadedModel, how: str = "int8") -> LoadedModel:
     Raises
     ------
     PlanError
-        For a model that is rounded already, and where a package is absent that `how` needs.
+        For a model that is rounded already, an unknown `how`, and where a package is absent that
+        `how` needs.
 
     Examples
     --------
@@ -47,6 +49,7 @@ def quantize(model: LoadedModel, how: str = "int8") -> LoadedModel:
     >>> small.n_parameters == model.n_parameters
     True
     """
+    expect(PlanError, model=(model, LoadedModel))
     check_installed(how, PlanError)
     if model.plan is not None and not model.plan.record.int8:
         raise PlanError(f"What {model.plan.record.label} leaves cannot be rounded to {how}.")

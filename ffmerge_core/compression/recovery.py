@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ffmerge_core.checks import expect, whole
 from ffmerge_core.compression.adapters import absorb, adapt
 from ffmerge_core.compression.resuming import Checkpoint
 from ffmerge_core.compression.training import Training
@@ -78,7 +81,7 @@ def recover(
     DataError
         If the task has no training data.
     PlanError
-        For impossible options.
+        For impossible options, and arguments of another type.
     MissingPackageError
         Without accelerate, or for `lora_rank` without peft.
 
@@ -94,6 +97,9 @@ def recover(
     >>> tuned.n_parameters == merged.n_parameters
     True
     """
+    expect(PlanError, model=(model, LoadedModel), original=(original, LoadedModel | None))
+    expect(PlanError, folder=(folder, PathLike | None), report=(report, Callable))
+    seed = whole(PlanError, "seed", seed, 0)
     recovery = Recovery(steps, learning_rate, batch_size, distill, lora_rank, until)
     require("accelerate", "A recovery")
     if lora_rank is not None:

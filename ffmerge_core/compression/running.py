@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import get_args
 
 from ffmerge_core.analysis.calibration import calibrate
 from ffmerge_core.analysis.features import Features
+from ffmerge_core.checks import expect, one_of
 from ffmerge_core.compression.cost import latencies, measured, versions
 from ffmerge_core.compression.merging import align, applied
 from ffmerge_core.compression.quantization import quantize
 from ffmerge_core.compression.recovery import recover
 from ffmerge_core.compression.result import RunResult
-from ffmerge_core.errors import PlanError
+from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.models.int8 import check_installed
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import Curve, Recipe
@@ -22,6 +26,7 @@ from ffmerge_core.progress import Report, part, silent
 from ffmerge_core.sources.loading import load
 from ffmerge_core.tasks.batch import Split
 from ffmerge_core.tasks.evaluation import Evaluation
+from ffmerge_core.tasks.task import tokenize_of
 
 _STEPS = (
     "Loading",
@@ -72,6 +77,7 @@ def run(
     ------
     PlanError
         If the plan does not fit, or the source or the data is not what the recipe was written on.
+        For arguments of another type.
     SourceError, DataError
         As `load` and `calibrate` do.
 
@@ -85,10 +91,17 @@ def run(
     >>> sorted(result.seconds)
     ['evaluate', 'load', 'merge', 'time']
     """
+    expect(PlanError, recipe=(recipe, Recipe), model=(model, LoadedModel | None))
+    expect(PlanError, feats=(feats, Features | None), before=(before, Evaluation | None))
+    expect(PlanError, folder=(folder, PathLike | None), report=(report, Callable))
     with measured() as cost:
         with cost.step("load"):
             model = model or load(
-                recipe.source, task=recipe.data, report=_part(report, 0), fidelity=recipe.fidelity
+                recipe.source,
+                task=recipe.data,
+                report=_part(report, 0),
+                fidelity=recipe.fidelity,
+                tokenize=recipe.tokenize,
             )
         check_source(recipe, model)
         recipe.plan.check(model.sublayers)
@@ -151,6 +164,7 @@ def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
         revision=model.revision,
         data_revision=model.require_task().revision,
         python=platform.python_version(),
+        tokenize=tokenize_of(model.task),
     )
 
 
@@ -167,6 +181,7 @@ def pinned(recipe: Recipe, model: LoadedModel) -> Recipe:
         revision=recipe.revision or now.revision,
         data_revision=recipe.data_revision or now.data_revision,
         python=recipe.python or now.python,
+        tokenize=recipe.tokenize or now.tokenize,
     )
 
 
@@ -192,7 +207,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If the model has no data, or cannot run on it.
+        If the model has no data, or cannot run on it; for an unknown split, and arguments of
+        another type.
 
     Examples
     --------
@@ -202,6 +218,8 @@ def evaluate(
     >>> print(f"{before.metric} {before.value:.2f} of {before.n} images")
     accuracy 0.99 of 359 images
     """
+    expect(DataError, model=(model, LoadedModel), report=(report, Callable))
+    one_of(DataError, "split", split, get_args(Split))
     return model.require_task().evaluate(model.model, split, report)
 
 
@@ -215,6 +233,11 @@ def _as_it_ended(recipe: Recipe, curve: Curve | None) -> Recipe:
 def check_source(recipe: Recipe, model: LoadedModel) -> None:
     """Raise `PlanError`, saying what to do, if a recipe is of other weights or data than these."""
     task, here = model.require_task(), platform.python_version()
+    if recipe.tokenize not in (None, used := tokenize_of(task)):
+        raise PlanError(
+            f"This recipe's BLEU splits sentences by {recipe.tokenize}, and the model at hand was "
+            f"opened with {used or 'none chosen'}. Open it with tokenize={recipe.tokenize!r}."
+        )
     found = unlike(recipe, revision=model.revision, data_revision=task.revision, python=here)
     if found is None:
         return

@@ -6,7 +6,7 @@ One calibration pass serves every window (Verma et al., "Select"). Scores are of
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import combinations, count
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +14,24 @@ import pandas as pd
 
 from ffmerge_core.analysis.features import Features, similarity_matrix
 from ffmerge_core.analysis.prediction import MEAN_CKA, MEAN_CORRELATION
+from ffmerge_core.checks import expect, one_of
 from ffmerge_core.compression.merging import apply
 from ffmerge_core.compression.reducing import fits, parameters_left
 from ffmerge_core.compression.running import evaluate
 from ffmerge_core.errors import PlanError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.plan import ANCHORS, METHODS, Anchor, MergePlan, Plan, Windowed, searched
-from ffmerge_core.plan.values import no_text, one_of
+from ffmerge_core.plan import (
+    ANCHORS,
+    METHODS,
+    Anchor,
+    MergePlan,
+    Plan,
+    Windowed,
+    searched,
+)
 from ffmerge_core.plan.words import short, stack_of
-from ffmerge_core.progress import Report, part, silent
+from ffmerge_core.progress import Report, silent, steps
 from ffmerge_core.tasks.evaluation import Evaluation
 
 
@@ -112,7 +120,7 @@ def search_windows(
     Raises
     ------
     PlanError
-        If no window removes that many.
+        If no window removes that many, and for arguments of another type.
 
     Examples
     --------
@@ -123,10 +131,13 @@ def search_windows(
     >>> len(table), int(table.n_parameters[0])
     (2, 271178)
     """
+    expect(PlanError, model=(model, LoadedModel), feats=(feats, Features))
+    expect(PlanError, before=(before, Evaluation | None), similarity=(similarity, Mapping | None))
+    expect(PlanError, remove=(remove, int), report=(report, Callable))
     tried = _candidates(model, remove, methods, anchors, stack)
     merged = list(dict.fromkeys(window for window, plan in tried if isinstance(plan, MergePlan)))
     stacks = {stack_of(group[0]) for window in merged for group in window.groups}
-    step = _steps(report, steps=1 + len(stacks) + len(merged) + len(tried))
+    step = steps(report, 1 + len(stacks) + len(merged) + len(tried))
     told = step("Scoring the original")
     before = before or evaluate(model, report=told)
     cka = dict(similarity or {})
@@ -153,16 +164,16 @@ def _candidates(
     anchors: Sequence[Anchor],
     stack: str | None,
 ) -> list[tuple[Window, Plan]]:
+    expect(PlanError, methods=(methods, Collection[str]), anchors=(anchors, Collection[str]))
     merges = windows(model.sublayers, remove, stack)
-    no_text("methods", methods)
     for anchor in anchors:
-        one_of("anchor", anchor, ANCHORS)
+        one_of(PlanError, "anchor", anchor, ANCHORS)
     if not anchors:
         raise PlanError(f"No anchor was named; name one or more of {', '.join(ANCHORS)}.")
     in_order = [anchor for anchor in ANCHORS if anchor in anchors]
     found: list[tuple[Window, Plan]] = []
     for method in dict.fromkeys(methods):
-        one_of("method", method, searched())
+        one_of(PlanError, "method", method, searched())
         plans: Any = METHODS[method].plan
         if issubclass(plans, MergePlan):
             found += [
@@ -273,21 +284,3 @@ def _tried(
     ):
         row |= {name: value, f"{name} low": interval[0], f"{name} high": interval[1]}
     return row
-
-
-def _steps(report: Report, steps: int) -> Callable[[str], Report]:
-    """Each call is the next step: a report for the work in it, told as a share of all steps."""
-    order = count()
-
-    def next_step(said: str) -> Report:
-        at = next(order)
-        step_told = part(report, at / steps, (at + 1) / steps, said)
-
-        def told(
-            step: int, total: int, message: str, values: Mapping[str, float] | None = None
-        ) -> None:
-            step_told(step, total, "", values)
-
-        return told
-
-    return next_step

@@ -5,6 +5,7 @@ must read a plan to tie again, the history stores one, the interface builds one)
 """
 
 # `merge`, `reduce`, `resize`: the order of their imports is that of the methods, everywhere.
+from ffmerge_core.plan.bleu_tokenizers import BLEU_TOKENIZERS, BleuTokenizer
 from ffmerge_core.plan.merge import (
     ANCHORS,
     NOTHING_MERGED,
@@ -36,11 +37,13 @@ from ffmerge_core.plan.words import layers_in_words, plan_in_words, short, stack
 
 __all__ = [
     "ANCHORS",
+    "BLEU_TOKENIZERS",
     "METHODS",
     "NOTHING_MERGED",
     "QUANTIZATIONS",
     "REPAIRS",
     "Anchor",
+    "BleuTokenizer",
     "Curve",
     "CurvePoint",
     "DropFF",

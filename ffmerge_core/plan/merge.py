@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from ffmerge_core.checks import as_found, expect, one_of
 from ffmerge_core.errors import PlanError
 from ffmerge_core.palette import BLUE, GREEN, ORANGE, PURPLE
 from ffmerge_core.plan.mergeable import Mergeable
@@ -13,10 +14,11 @@ from ffmerge_core.plan.methods import METHODS, Mark, Merge, Owned, Plan
 from ffmerge_core.plan.reduction import Sized, Windowed
 from ffmerge_core.plan.registry import merges
 from ffmerge_core.plan.repairs import REPAIRS
-from ffmerge_core.plan.values import one_of, whole
+from ffmerge_core.plan.values import keep_whole
 
 Anchor = Literal["first", "middle", "last"]
 ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
+_GROUP = 'A group is such as ("encoder.3", "encoder.4").'
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class MergePlan(Plan):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", _grouped(self.groups))
-        one_of("method", self.method, merges())
-        one_of("anchor", self.anchor, ANCHORS)
-        whole("seed", self.seed, 0)
+        one_of(PlanError, "method", self.method, merges())
+        one_of(PlanError, "anchor", self.anchor, ANCHORS)
+        keep_whole(self, "seed", 0)
         if self.repair is not None:
             REPAIRS.of(self.repair)
 
@@ -182,7 +184,7 @@ def rivals(budget: Plan | int) -> tuple[str, ...]:
 
     Without groups no neurons are aligned: which window to permute is found by a search.
     """
-    own = None if isinstance(budget, int) else budget.method
+    own = budget.method if isinstance(budget, Plan) else None
     # A plan that is neither of a place nor of a size cannot be fitted to a number of parameters.
     fitted = {
         name: record
@@ -233,7 +235,7 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
     """Groups of names as tuples; says what was meant where a bracket was forgotten."""
     if not isinstance(groups, Sequence) or isinstance(groups, str):
         raise PlanError(
-            f"groups is {groups!r}; a list of groups of names was expected, such as "
+            f"groups is {as_found(groups)}; a list of groups of names was expected, such as "
             '(("encoder.3", "encoder.4"),).'
         )
     lone = [each for each in groups if isinstance(each, str)]
@@ -248,6 +250,8 @@ def _grouped(groups: object) -> tuple[tuple[str, ...], ...]:
             f"{', '.join(lone)} in groups is a name, and a group of two or more names was "
             'expected, such as ("encoder.3", "encoder.4").'
         )
+    for each in groups:
+        expect(PlanError, _GROUP, group=(each, Collection[str]))
     return tuple(tuple(group) for group in groups)
 
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ffmerge_core.checks import expect, one_of
+from ffmerge_core.errors import PlanError
+from ffmerge_core.plan.bleu_tokenizers import BLEU_TOKENIZERS
 from ffmerge_core.plan.methods import Plan
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.plan.recovery import Recovery
 from ffmerge_core.plan.registry import plan_from_dict
-from ffmerge_core.plan.values import fields_of, one_of, whole
+from ffmerge_core.plan.values import fields_of, keep_whole
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Recipe:
     quantize : {"int8", "llm.int8"}, optional
         Keep the weights of the blocks as int8 after that; "llm.int8" computes with them by
         bitsandbytes.
+    tokenize : str, optional
+        How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
+        None for what the target language asks for.
 
     Raises
     ------
@@ -68,13 +74,19 @@ class Recipe:
     python: str | None = None
     recovery: Recovery | None = None
     quantize: str | None = None
+    tokenize: str | None = None
 
     def __post_init__(self) -> None:
-        whole("tokens", self.tokens, 2)
-        whole("seed", self.seed, 0)
-        one_of("dtype", self.dtype, ("float32",))
+        expect(PlanError, source=(self.source, str), plan=(self.plan, Plan))
+        expect(PlanError, data=(self.data, str | None), fidelity=(self.fidelity, bool))
+        keep_whole(self, "tokens", 2)
+        keep_whole(self, "seed", 0)
+        one_of(PlanError, "dtype", self.dtype, ("float32",))
+        expect(PlanError, recovery=(self.recovery, Recovery | None))
         if self.quantize is not None:
             QUANTIZATIONS.of(self.quantize)
+        if self.tokenize is not None:
+            BLEU_TOKENIZERS.of(self.tokenize)
 
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError
-from ffmerge_core.plan.values import fields_of, whole
+from ffmerge_core.plan.values import fields_of, keep_whole
 
 Stopped = Literal["finished", "no gain", "diverged", "cancelled"]
 
@@ -61,19 +62,21 @@ class Recovery:
     until: int | None = None
 
     def __post_init__(self) -> None:
-        whole("A recovery's steps", self.steps, 1)
-        whole("A recovery's batch_size", self.batch_size, 1)
-        if self.lora_rank is not None:
-            whole("A recovery's lora_rank", self.lora_rank, 1)
-        if self.until is not None:
-            whole("A recovery's until", self.until, 0)
-            if self.until >= self.steps:
-                raise PlanError(
-                    f"A recovery of {self.steps} steps cannot have been cancelled at step "
-                    f"{self.until}. Remove its until."
-                )
+        for name, least in (("steps", 1), ("batch_size", 1), ("lora_rank", 1), ("until", 0)):
+            if getattr(self, name) is not None or name in ("steps", "batch_size"):
+                keep_whole(self, name, least, f"A recovery's {name}")
+        expect(PlanError, distill=(self.distill, bool))
+        if self.until is not None and self.until >= self.steps:
+            raise PlanError(
+                f"A recovery of {self.steps} steps cannot have been cancelled at step "
+                f"{self.until}. Remove its until."
+            )
         rate = self.learning_rate
-        if not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
+        if (
+            isinstance(rate, bool)
+            or not isinstance(rate, int | float)
+            or not 0 < rate <= sys.float_info.max
+        ):
             raise PlanError(
                 f"A recovery's learning rate is {rate!r}; it must be above 0, such as 0.0003."
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.methods import Plan
@@ -122,8 +123,7 @@ def unshared(names: Sequence[str], sublayers: Sequence[Mergeable]) -> list[Merge
 
 
 def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise PlanError(f"{what} is {names!r}; a list of names such as encoder.3 was expected.")
-    if not names:
+    expect(PlanError, **{what: (names, Collection[str])})
+    if not len(names):
         raise PlanError(f"{what} names none, so nothing would be done. Name one or more.")
     return tuple(names)

@@ -10,7 +10,7 @@ from ffmerge_core.palette import BROWN, OLIVE
 from ffmerge_core.plan.mergeable import Mergeable
 from ffmerge_core.plan.methods import METHODS, Mark, Owned, Reduce
 from ffmerge_core.plan.reduction import Sized, named, unshared
-from ffmerge_core.plan.values import whole
+from ffmerge_core.plan.values import keep_whole
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Factor(Sized):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("rank", self.rank, 1)
+        keep_whole(self, "rank", 1)
 
     @property
     def detail(self) -> str:
@@ -129,7 +129,7 @@ class Narrow(Sized):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("width", self.width, 1)
+        keep_whole(self, "width", 1)
 
     @property
     def detail(self) -> str:

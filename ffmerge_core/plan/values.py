@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from reprlib import repr as clipped
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ffmerge_core.checks import whole
 from ffmerge_core.errors import PlanError
 
 _WORDS = {
@@ -20,24 +21,12 @@ _WORDS = {
 }
 
 
-def one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise PlanError(f"{what} is {clipped(value)}; it must be one of {', '.join(allowed)}.")
+def keep_whole(plan: object, name: str, least: int, what: str = "") -> None:
+    """Make a field Python's own whole number, which JSON takes; `PlanError` if it is none.
 
-
-def no_text(what: str, values: object) -> None:
-    """Raise `PlanError` for one name where several may stand: its letters would be taken."""
-    if isinstance(values, str):
-        raise PlanError(f'{what} is {clipped(values)}; a list was expected, such as ["{values}"].')
-
-
-def whole(what: str, value: object, least: int) -> None:
-    # bool is an int to Python, and no number to a reader.
-    if type(value) is not int or value < least:
-        raise PlanError(f"{what} is {clipped(value)}; a whole number from {least} up was expected.")
-    # torch takes no larger one.
-    if value >= 2**63:
-        raise PlanError(f"{what} is {clipped(value)}; it must be below 2^63.")
+    what: it is called, where that is not its name.
+    """
+    object.__setattr__(plan, name, whole(PlanError, what or name, getattr(plan, name), least))
 
 
 def fields_of(cls: type, data: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:

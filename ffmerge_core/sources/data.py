@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ffmerge_core.checks import as_found
 from ffmerge_core.errors import DataError
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from ffmerge_core.tasks.task import Task
+
+
+def check_task(wanted: object) -> None:
+    """Raise `DataError` for what `load` cannot take as data: no path, and no task either."""
+    if wanted is None or (isinstance(wanted, str | PathLike) and wanted != ""):
+        return
+    asked = (getattr(wanted, name, None) for name in ("calibration", "evaluate"))
+    if isinstance(wanted, type) or not any(map(callable, asked)):
+        raise DataError(
+            f'task is {as_found(wanted)}; it must be "{DIGITS}", the path of your data, or a task '
+            "of your own, such as an fm.LanguageModeling(…)."
+        )
 
 
 def data_name(wanted: Task | str | Path | None) -> str | None:
@@ -35,17 +51,21 @@ def choose_task(
     wanted: Task | str | Path | None,
     *,
     fidelity: bool = False,
+    tokenize: str | None = None,
     report: Report = silent,
 ) -> Task | None:
     """What to measure `model` on; None if nothing is known.
 
     model: its task is what the source brings, or None. wanted: as `load` takes it. fidelity:
-    compare with this very model instead of with labels. Raises `DataError`.
+    compare with this very model instead of with labels. tokenize: how BLEU splits sentences.
+    Raises `DataError`.
     """
     name = data_name(wanted)
     task: Any = model.task if wanted is None else wanted
     if name is not None:
         task = _read(model, name, fidelity, report)
+    if tokenize is not None:
+        task = _tokenized(model, task, tokenize)
     if not fidelity:
         return task  # type: ignore[no-any-return]
     if task is None:
@@ -67,3 +87,16 @@ def _read(model: LoadedModel, name: str, fidelity: bool, report: Report) -> Task
         )
     task: Task = resolve(kind.read)(model, name, fidelity, report)
     return task
+
+
+def _tokenized(model: LoadedModel, task: Task | None, tokenize: str) -> Task:
+    from ffmerge_core.tasks.translation import Translation
+
+    BLEU_TOKENIZERS.of(tokenize)
+    if not isinstance(task, Translation):
+        what = "nothing" if task is None else task.metric
+        raise DataError(
+            f"tokenize={tokenize!r} says how BLEU splits sentences, and {model.source} is measured "
+            f"by {what}. Leave it out, or give a translator and pairs of sentences."
+        )
+    return replace(task, tokenize=tokenize)

@@ -5,23 +5,25 @@ Weights are read from safetensors only, never from a pickle; no code from a fold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ffmerge_core import demos
-from ffmerge_core.errors import DataError
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError, SourceError
 from ffmerge_core.models.families import family_of
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.proof import find_and_prove, refuse_adapters
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.models.ties import with_ties
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.sources.data import choose_task, data_name
+from ffmerge_core.sources.data import check_task, choose_task, data_name
 from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
@@ -30,6 +32,9 @@ from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 _STEPS = 4
+_SOURCES = (
+    f"Give a demo such as {demos.PREFIX}vit-digits, a folder, hf:org/name, timm:name, or a module."
+)
 
 
 def load(
@@ -38,6 +43,7 @@ def load(
     report: Report = silent,
     *,
     fidelity: bool = False,
+    tokenize: str | None = None,
 ) -> LoadedModel:
     """Open a model, find its FF sublayers and prove that they are what its family says.
 
@@ -58,6 +64,10 @@ def load(
         Told how far it is; may raise `Cancelled`.
     fidelity : bool, default False
         Measure how near a merged model stays to this one, on the task's inputs, without labels.
+    tokenize : str, optional
+        How BLEU splits a translation into words, as sacrebleu names it: "13a", "zh", "char", ….
+        By default what the target language asks for: as the model's files tell it, else as the
+        references show it.
 
     Returns
     -------
@@ -68,13 +78,15 @@ def load(
     Raises
     ------
     SourceError
-        If the source is absent, damaged or refused.
+        If the source is absent, damaged or refused, or no source at all.
     UnsupportedModelError
         A `SourceError`: it opens, but its FF sublayers are in no known family.
     ProofError
         If the declared FF weights do not compute what the model computes.
     DataError
-        If the task does not suit the model.
+        If the task does not suit the model, or is none.
+    PlanError, MissingPackageError
+        If `tokenize` is not one of sacrebleu's, or needs a package that is absent.
 
     Examples
     --------
@@ -85,9 +97,13 @@ def load(
     >>> fm.load(model.model, task=model.task).source
     'module:VisionTransformer'
     """
+    expect(SourceError, _SOURCES, source=(source, PathLike | nn.Module))
+    expect(DataError, fidelity=(fidelity, bool), report=(report, Callable))
+    check_task(task)
     if isinstance(source, str) and is_remote(source):
         found = fetch(source, report)
-        return replace(load(found.folder, task, report, fidelity=fidelity), source=found.source)
+        opened_there = load(found.folder, task, report, fidelity=fidelity, tokenize=tokenize)
+        return replace(opened_there, source=found.source)
     report(0, _STEPS, "Reading the weights")
     opened, own_task, record = _open(source)
     module = opened.module
@@ -114,6 +130,7 @@ def load(
     report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
         task = _recorded_data(record)
+        tokenize = tokenize or (record.tokenize if task is not None else None)
     loaded = LoadedModel(
         model=module,
         task=own_task,
@@ -129,7 +146,8 @@ def load(
         left_out=opened.left_out,
         without_power=without_power,
     )
-    loaded = replace(loaded, task=choose_task(loaded, task, fidelity=fidelity, report=report))
+    chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
+    loaded = replace(loaded, task=chosen)
     report(_STEPS, _STEPS, "Ready")
     return loaded
 

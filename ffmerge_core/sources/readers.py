@@ -12,7 +12,9 @@ from typing import Any
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
+from ffmerge_core.sources.languages import target_language
 from ffmerge_core.sources.preparing import image_shape, preparation_of
+from ffmerge_core.storage.folders import CONFIG, PROCESSORS
 from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
@@ -43,7 +45,46 @@ def texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     from ffmerge_core.tasks.own_data import read_texts
 
     own = read_texts(path)
-    return LanguageModeling(own.name, _tokenizer(model), own.texts, _longest(model, "context"))
+    return LanguageModeling(
+        own.name,
+        _tokenizer(model),
+        own.texts,
+        _longest(model, "context"),
+        known=_known(model, "get_input_embeddings"),
+    )
+
+
+def masked_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The documents of a text file, for an encoder that fills in hidden tokens."""
+    from ffmerge_core.tasks.masked_language_modeling import MaskedLanguageModeling
+    from ffmerge_core.tasks.own_data import read_texts
+
+    own = read_texts(path)
+    return MaskedLanguageModeling(own.name, _tokenizer(model), own.texts, _room(model))
+
+
+def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The labelled texts of a file, for a classifier; by fidelity the labels are not read."""
+    from ffmerge_core.tasks.class_names import LABEL, match_classes
+    from ffmerge_core.tasks.own_data import read_labelled
+    from ffmerge_core.tasks.text_classification import TextClassification
+
+    own = read_labelled(path)
+    labels = sorted({label for pairs in own.pairs.values() for label, _ in pairs})
+    n_classes = None if fidelity else model.family.n_classes(model.model)
+    names = None if fidelity else model.family.class_names(model.model, model.settings)
+    matched = match_classes(labels, names, n_classes, own.name, LABEL)
+    return TextClassification(
+        own.name,
+        _tokenizer(model),
+        matched.classes,
+        {
+            split: [(matched.number[label], text) for label, text in pairs]
+            for split, pairs in own.pairs.items()
+        },
+        _room(model),
+        {} if fidelity else {"classes": matched.by},
+    )
 
 
 def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
@@ -51,26 +92,36 @@ def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     from ffmerge_core.tasks.own_data import read_pairs
     from ffmerge_core.tasks.translation import Translation
 
-    own = read_pairs(path)
+    own, told = read_pairs(path), target_language(model)
     return Translation(
-        own.name, _tokenizer(model), own.pairs, _longest(model, "longest"), own.revision
+        own.name,
+        _tokenizer(model),
+        own.pairs,
+        _longest(model, "longest"),
+        own.revision,
+        language=told.language if told else None,
+        told_by=told.by if told else "",
+        known=_known(model, "get_input_embeddings"),
+        # Of an OPUS model the two languages may have vocabularies of their own.
+        known_target=_known(model, "get_output_embeddings"),
     )
 
 
 def _tokenizer(model: LoadedModel) -> Any:
-    """The model's; `DataError` if it has none, or one of another vocabulary."""
+    """The model's; `DataError` if it has none."""
     if model.tokenizer is None:
         raise DataError(
             f"{model.source} has no tokenizer, so it cannot read text. Put its tokenizer.json "
-            "beside the weights, or pass a task of your own."
-        )
-    config: Any = model.model.config
-    if len(model.tokenizer) > config.vocab_size:
-        raise DataError(
-            f"The tokenizer of {model.source} has {len(model.tokenizer):,} tokens and the model "
-            f"{config.vocab_size:,}. Put the model's own tokenizer beside the weights."
+            "beside the weights. To a module in memory pass a task that has one: "
+            "task=fm.LanguageModeling(…) or task=fm.Translation(…)."
         )
     return model.tokenizer
+
+
+def _known(model: LoadedModel, table: str) -> int | None:
+    """How many token ids a table of the model has; None for a module that does not tell."""
+    found: Any = getattr(model.model, table, lambda: None)()
+    return None if found is None else int(found.weight.shape[0])
 
 
 def _longest(model: LoadedModel, name: str) -> int:
@@ -78,6 +129,12 @@ def _longest(model: LoadedModel, name: str) -> int:
     if (own := getattr(model.task, name, None)) is not None:
         return int(own)
     return model.family.longest_input(model.model)
+
+
+def _room(model: LoadedModel) -> int:
+    """Tokens of an encoder's input: its tokenizer may know of a few that positions are kept for."""
+    own = getattr(_tokenizer(model), "model_max_length", None)
+    return min(_longest(model, "context"), own) if own else _longest(model, "context")
 
 
 def _digits(model: LoadedModel) -> Task:
@@ -90,7 +147,7 @@ def _digits(model: LoadedModel) -> Task:
             "Pass task= with images of its own shape."
         )
     task = digits_task().fitted_to(channels, height)
-    if not model.settings:
+    if model.settings.keys().isdisjoint((CONFIG, *PROCESSORS)):
         return task
     # The digits, normalised as the files beside the weights say.
     own = preparation_of(model)

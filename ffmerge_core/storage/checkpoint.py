@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import PlanError, SourceError, StorageError
 from ffmerge_core.extras import is_there
 from ffmerge_core.kinds import resolve
@@ -25,6 +27,7 @@ from ffmerge_core.storage.placing import placed, size_on_disk
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import other_ties
 from ffmerge_core.storage.tokenizer import write_tokenizer
+from ffmerge_core.tasks.task import tokenize_of
 
 _STEPS = 3
 
@@ -98,11 +101,11 @@ def save(
     Raises
     ------
     StorageError
-        If it cannot be written or the folder is taken.
+        If it cannot be written or the folder is taken, and for a folder that is no path.
     SourceError
-        If the model cannot be written in this layout.
+        If the model cannot be written in this layout, and for what is no model.
     PlanError
-        If the recipe is another model's.
+        If the recipe is another model's, or none.
 
     Examples
     --------
@@ -116,6 +119,9 @@ def save(
     >>> again.plan == plan, again.n_parameters
     (True, 568970)
     """
+    expect(SourceError, model=(model, LoadedModel), report=(report, Callable))
+    expect(PlanError, recipe=(recipe, Recipe | None))
+    expect(StorageError, folder=(folder, PathLike), overwrite=(overwrite, bool))
     chosen = LAYOUTS.of(layout)
     target = resolved(folder)
     record = _record(model, layout, recipe)
@@ -170,6 +176,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         versions={"python": platform.python_version()}
         | {library: version(library) for library in libraries if is_there(library)},
         quantize=model.quantized,
+        tokenize=tokenize_of(model.task),
         ties=other_ties(model),
     )
 

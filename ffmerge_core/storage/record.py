@@ -9,7 +9,7 @@ from typing import Any
 
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.ties import Ties
-from ffmerge_core.plan import Plan, Recipe, Recovery, plan_from_dict
+from ffmerge_core.plan import BLEU_TOKENIZERS, Plan, Recipe, Recovery, plan_from_dict
 from ffmerge_core.plan.quantizations import QUANTIZATIONS
 from ffmerge_core.storage.folders import read_json
 from ffmerge_core.storage.layouts import LAYOUTS
@@ -24,6 +24,7 @@ class Record:
 
     source, revision, data: of the original, as `LoadedModel` has them. n_parameters: held
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
+    tokenize: as `load` was told it with the data.
     ties: the names of each parameter that has several, but for what the plan ties; None in a
     record of an older version, which says nothing of them.
     """
@@ -37,6 +38,7 @@ class Record:
     recipe: Recipe | None
     versions: Mapping[str, str]
     quantize: str | None = None
+    tokenize: str | None = None
     ties: Ties | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,6 +59,8 @@ class Record:
             raise ValueError(f"the layout {values['layout']!r} is not known")
         if values.get("quantize") not in (None, *QUANTIZATIONS):
             raise ValueError(f"weights kept as {values['quantize']!r} are not known")
+        if values.get("tokenize") not in (None, *BLEU_TOKENIZERS):
+            raise ValueError(f"BLEU's tokenizer {values['tokenize']!r} is not known")
         if type(values["n_parameters"]) is not int or not isinstance(values["source"], str):
             raise TypeError("the source or the number of parameters is of another type")
         values["ties"] = _ties(values.get("ties"))

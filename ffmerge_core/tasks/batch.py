@@ -35,6 +35,10 @@ class Batch:
     targets : Tensor, optional
         For training, (batch,) or (batch, tokens) int64: the class or token that the logits there
         should name; −100 where there is none.
+    reference : Tensor, optional
+        For an encoder-decoder model, (batch, tokens) int64: what its decoder reads, each token
+        after those before it; −100 where there is none. The model makes its decoder's inputs of
+        it, and no loss of its own.
 
     Examples
     --------
@@ -51,10 +55,15 @@ class Batch:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     targets: Tensor | None = None
+    reference: Tensor | None = None
 
     def __repr__(self) -> str:
         given = {f"args[{at}]": value for at, value in enumerate(self.args)} | dict(self.kwargs)
-        given |= {} if self.targets is None else {"targets": self.targets}
+        given |= {
+            name: value
+            for name in ("targets", "reference")
+            if (value := getattr(self, name)) is not None
+        }
         shapes = (
             f"{name} {'×'.join(map(str, value.shape)) if hasattr(value, 'shape') else value}"
             for name, value in given.items()
@@ -62,7 +71,8 @@ class Batch:
         return showing.line(self, ", ".join(shapes))
 
     def run(self, model: nn.Module) -> Any:
-        return model(*self.args, **self.kwargs)
+        read = {} if self.reference is None else _decoder_inputs(model, self.reference)
+        return model(*self.args, **self.kwargs, **read)
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -75,7 +85,21 @@ class Batch:
             moved(self.kwargs),
             moved(self.masks),
             _to(self.targets, device),
+            _to(self.reference, device),
         )
+
+
+def _decoder_inputs(model: nn.Module, reference: Tensor) -> dict[str, Tensor]:
+    """What the decoder reads of a reference: the model's first token, then all but the last."""
+    shift: Any = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if shift is None:
+        # A wrapper of the model: it makes them itself, and a loss that nobody asked for.
+        return {"labels": reference}
+    ids: Tensor = shift(labels=reference)
+    # Behind its end the library pads, perhaps with a token that the model does not know.
+    ended = reference.roll(1, 1) == IGNORED
+    ended[:, 0] = False
+    return {"decoder_input_ids": ids.where(~ended, ids[:, :1])}
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

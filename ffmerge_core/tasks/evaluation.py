@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError
 from ffmerge_core.tasks.measures import LOSS, Figure, Interval, Measure
 
@@ -165,6 +166,7 @@ class Evaluation(_Scores):
         DataError
             If the two are not of the same examples.
         """
+        expect(DataError, original=(original, Evaluation))
         for what, mine, other in (
             ("split", self.split, original.split),
             ("metric", self.metric, original.metric),

@@ -16,7 +16,7 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, eval_mode
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
-from ffmerge_core.tasks.outputs import divergence, logits_in, logits_of, output_of
+from ffmerge_core.tasks.outputs import compared, divergence, logits_in, logits_of, output_of
 from ffmerge_core.tasks.task import Task, given
 
 
@@ -140,23 +140,20 @@ class Fidelity:
 
     def _divergences(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """(agreements, nats, positions) of each example, and its first choices."""
-        before = logits_of(self.original, batch, self.data).float().log_softmax(-1)
-        if model is self.original:  # scored once more beside every merge: once is enough
-            after = before
-        else:
-            after = logits_of(model, batch, self.data).float().log_softmax(-1)
+        before = logits_of(self.original, batch, self.data)
+        # The original is scored once more beside every merge: to run it once is enough.
+        same_model = model is self.original
+        after = before if same_model else logits_of(model, batch, self.data)
         if before.shape != after.shape:
             raise DataError(
                 f"The original returns logits of shape {tuple(before.shape)} and the model "
                 f"{tuple(after.shape)}; fidelity compares models with one output."
             )
-        nats = functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
-        first = after.argmax(-1)
-        same = first == before.argmax(-1)
+        nats, same, first = compared(before, after)
         if nats.ndim == 1:  # one decision an example
             nats, same, first = nats[:, None], same[:, None], first[:, None]
         real = _real(batch, after).reshape(same.shape)
-        rows = [(same * real).sum(1), (nats.double() * real).sum(1), real.sum(1)]
+        rows = [(same * real).sum(1), (nats * real).sum(1), real.sum(1)]
         predicted = [choice[mask] for choice, mask in zip(first, real, strict=True)]
         return torch.stack([row.double() for row in rows], 1), predicted
 

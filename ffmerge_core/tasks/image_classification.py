@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError, FFMergeError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import Batch, Split, batches, endless, eval_mode
@@ -76,11 +77,15 @@ class ImageClassification:
     unit = "images"
 
     def __post_init__(self) -> None:
+        expect(DataError, splits=(self.splits, Mapping), classes=(self.classes, Collection[str]))
         if set(self.splits) != set(get_args(Split)):
             raise DataError(
                 f"The data has the splits {', '.join(sorted(self.splits)) or 'none'}; it needs "
                 f"exactly {', '.join(get_args(Split))}."
             )
+        for split, images in self.splits.items():
+            expect(DataError, **{f"The {split} split": (images, LabelledImages)})
+        expect(DataError, mean=(self.mean, Collection[float]), std=(self.std, Collection[float]))
         shapes = {images.shape for images in self.splits.values()}
         if len(shapes) > 1:
             raise DataError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ffmerge_core import showing
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError
 
 
@@ -39,6 +40,7 @@ class LabelledImages:
     labels: Tensor
 
     def __post_init__(self) -> None:
+        expect(DataError, images=(self.images, Tensor), labels=(self.labels, Tensor))
         check_images(self.images)
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise DataError(

@@ -101,6 +101,28 @@ TASKS = Kinds(
             shows="texts",
         ),
         TaskKind(
+            "masked-language-modeling",
+            "Masked language modelling",
+            "Fills in tokens that are hidden in a text.",
+            metric="pseudo-perplexity",
+            examples="pieces",
+            data="a text file",
+            format="A text file in UTF-8 with any extension: prose, code, notes. Blank lines "
+            "separate its documents.",
+            read="ffmerge_core.sources.readers:masked_texts",
+        ),
+        TaskKind(
+            "text-classification",
+            "Text classification",
+            "Decides which of several classes a text belongs to.",
+            metric="accuracy",
+            examples="texts",
+            data="a file of labelled texts",
+            format="A text file in UTF-8 with one example on each line: label, tab, text. The "
+            "labels are the model's class names or the numbers of its classes.",
+            read="ffmerge_core.sources.readers:labelled_texts",
+        ),
+        TaskKind(
             "translation",
             "Translation",
             "Translates a sentence into another language.",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ffmerge_core import showing
 from ffmerge_core.errors import DataError
@@ -26,9 +25,10 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, eval_mode
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
-from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
-from ffmerge_core.tasks.token_bytes import bytes_by_offset
-from ffmerge_core.tasks.windows import Stream, Window, moving, side_by_side
+from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of, token_losses
+from ffmerge_core.tasks.token_bytes import bytes_of
+from ffmerge_core.tasks.vocabulary import Vocabulary
+from ffmerge_core.tasks.windows import Stream, Window, moving, padded, side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class LanguageModeling:
         Documents by split. Of validation 256 windows, evenly spread, are scored.
     context : int
         Tokens that the model sees at once.
+    known : int, optional
+        Token ids that the model knows: those below. A text with another is refused.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class LanguageModeling:
     tokenizer: Tokenizer
     texts: Mapping[Split, Sequence[str]]
     context: int
+    known: int | None = None
     _streams: dict[Split, Stream] = field(default_factory=dict, repr=False)
 
     kind = "language-modeling"
@@ -113,7 +116,8 @@ class LanguageModeling:
 
         Documents are encoded when their turn comes, so never all of a large split at once.
         """
-        for windows in batches(self._training_windows(seed), batch_size):
+        most = min(batch_size, self._vocabulary.rows(self.context))
+        for windows in batches(self._training_windows(seed), most):
             yield self._batch(windows)
 
     def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
@@ -134,7 +138,7 @@ class LanguageModeling:
     def inputs(self, split: Split) -> Iterator[Batch]:
         """The windows that `evaluate` scores."""
         ids = self.stream(split).ids
-        for windows in side_by_side(self.windows(split)):
+        for windows in self._side_by_side(self.windows(split)):
             yield self._batch([ids[window.start : window.stop] for window in windows])
 
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
@@ -148,9 +152,9 @@ class LanguageModeling:
         losses: list[float] = []
         predictions: list[NDArray[np.int32]] = []
         with eval_mode(model):
-            for batch in side_by_side(windows):
+            for batch in self._side_by_side(windows):
                 for window, row, predicted in self._scored(model, stream.ids, batch):
-                    losses.append(float(row[-window.n_scored :].double().sum()))
+                    losses.append(float(row[-window.n_scored :].sum()))
                     predictions.append(predicted[-window.n_scored :].int().numpy())
                 seen = sum(window.n_scored for window in windows[: len(losses)])
                 report(
@@ -190,7 +194,7 @@ class LanguageModeling:
                     do_sample=False,
                     num_beams=1,
                     use_cache=True,
-                    pad_token_id=self._padding,
+                    pad_token_id=self._vocabulary.padding,
                 )
             except (IndexError, RuntimeError, ValueError) as error:
                 raise DataError(
@@ -221,30 +225,24 @@ class LanguageModeling:
         return windows
 
     @property
-    def _padding(self) -> int:
-        # What stands in masked positions does not matter; any known token will do.
-        return self.tokenizer.pad_token_id or self._separator or 0
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.tokenizer, self.known, self.data)
 
-    @property
-    def _separator(self) -> int | None:
-        found: int | None = self.tokenizer.eos_token_id
-        return self.tokenizer.bos_token_id if found is None else found
+    def _side_by_side(self, windows: Sequence[Window]) -> Iterator[list[Window]]:
+        return side_by_side(windows, self._vocabulary.rows(self.context))
 
     def _encode(self, text: str) -> Stream:
         """One document, the separator first."""
         fast = self.tokenizer.is_fast
         # verbose: a document may well be longer than the context; it is cut into windows.
-        found = self.tokenizer(
+        found = self._vocabulary.encoded(
             text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False
         )
         ids = found["input_ids"]
-        if fast:
-            n_bytes = bytes_by_offset(text, found["offset_mapping"])
-        else:
-            n_bytes = np.full(len(ids), len(text.encode()) / max(len(ids), 1))
-        if self._separator is not None:
-            ids, n_bytes = [self._separator, *ids], np.concatenate([[0.0], n_bytes])
-        return Stream(torch.tensor(ids, dtype=torch.int64), n_bytes)
+        n_bytes = bytes_of(text, len(ids), found.get("offset_mapping"))
+        if (separator := self._vocabulary.separator) is not None:
+            ids, n_bytes = [separator, *ids], np.concatenate([[0.0], n_bytes])
+        return Stream(self._vocabulary.checked(torch.tensor(ids, dtype=torch.int64)), n_bytes)
 
     def _training_windows(self, seed: int) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -264,9 +262,7 @@ class LanguageModeling:
 
     def _batch(self, windows: Sequence[Tensor]) -> Batch:
         """Windows side by side, the shorter ones padded at their end."""
-        ids = nn.utils.rnn.pad_sequence(
-            list(windows), batch_first=True, padding_value=self._padding
-        )
+        ids = padded(list(windows), self._vocabulary.padding)
         lengths = torch.tensor([len(window) for window in windows])
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         return Batch(
@@ -279,18 +275,19 @@ class LanguageModeling:
     ) -> Iterator[tuple[Window, Tensor, Tensor]]:
         """Each window with its losses and its predictions, (tokens,) both."""
         batch = self._batch([ids[window.start : window.stop] for window in windows])
+        following = [ids[window.start + 1 : window.stop + 1] for window in windows]
+        targets = padded(following, IGNORED)
         with torch.inference_mode():
             logits = logits_of(model, batch, self.data)
-            for window, row in zip(windows, logits, strict=True):
+            if int(targets.max()) >= logits.shape[-1]:
+                raise DataError(
+                    f"The tokenizer makes token {int(targets.max())}, but the model knows "
+                    f"{logits.shape[-1]} tokens. Take the tokenizer that belongs to the model."
+                )
+            scored = zip(windows, token_losses(logits, targets), logits.argmax(-1), strict=True)
+            for window, losses, predicted in scored:
                 length = window.stop - window.start
-                target = ids[window.start + 1 : window.stop + 1]
-                if int(target.max()) >= row.shape[-1]:
-                    raise DataError(
-                        f"The tokenizer makes token {int(target.max())}, but the model knows "
-                        f"{row.shape[-1]} tokens. Take the tokenizer that belongs to the model."
-                    )
-                losses = functional.cross_entropy(row[:length].float(), target, reduction="none")
-                yield window, losses, row[:length].argmax(-1)
+                yield window, losses[:length], predicted[:length]
 
     def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> str:
         n_tokens = sum(window.n_scored for window in windows)

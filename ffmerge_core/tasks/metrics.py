@@ -113,6 +113,16 @@ METRICS = Kinds(
             alike="likeliest tokens that agree",
         ),
         Metric(
+            "pseudo-perplexity",
+            "Pseudo-perplexity",
+            "The exponential of the mean loss over hidden tokens: the number of tokens that the "
+            "model is undecided among when it fills one in.",
+            "Salazar et al. 2020, arXiv:1910.14659",
+            higher_is_better=False,
+            digits=2,
+            alike="likeliest tokens that agree",
+        ),
+        Metric(
             "bits per byte",
             "Bits per byte",
             "The loss in bits for each byte of the raw text, however it is split into tokens.",

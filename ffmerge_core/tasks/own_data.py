@@ -90,12 +90,28 @@ def read_pairs(path: str | Path) -> OwnPairs:
     source share a split. Raises `DataError` if the file is absent, not text, over 200 MB, has
     fewer than 10 different sources, or a line (which it names) is not a pair.
     """
+    return _read_columns(path, "source sentence", "translation", key=0)
+
+
+def read_labelled(path: str | Path) -> OwnPairs:
+    """The (label, text) pairs of a UTF-8 file: label, tab, text, one a line, no header.
+
+    Equal texts share a split, whatever their labels. Raises `DataError` as `read_pairs` does.
+    """
+    return _read_columns(path, "label", "text", key=1)
+
+
+def _read_columns(path: str | Path, first: str, second: str, key: int) -> OwnPairs:
+    """Two columns of a file, by what they hold; key: the column whose content decides the split."""
     path = Path(path)
     text, revision = _read(path)
     # Only newlines: a last line of a lone tab is a pair without its sentences.
     lines = text.rstrip("\n").split("\n")
-    pairs = [_pair(line, f"{path.name}, line {i}") for i, line in enumerate(lines, start=1)]
-    splits = splits_by_hash([source for source, _ in pairs], path.name)
+    pairs = [
+        _pair(line, f"{path.name}, line {number}", (first, second))
+        for number, line in enumerate(lines, start=1)
+    ]
+    splits = splits_by_hash([pair[key] for pair in pairs], path.name)
     return OwnPairs(
         name=path.name,
         pairs={split: tuple(pairs[i] for i in chosen) for split, chosen in splits.items()},
@@ -103,21 +119,20 @@ def read_pairs(path: str | Path) -> OwnPairs:
     )
 
 
-def _pair(line: str, where: str) -> tuple[str, str]:
+def _pair(line: str, where: str, names: tuple[str, str]) -> tuple[str, str]:
     columns = [column.strip() for column in line.split("\t")]
     if len(columns) != 2:
         found = f"has {len(columns)} column{'' if len(columns) == 1 else 's'}"
         raise DataError(
             f"{where} {found if line.strip() else 'is empty'}; 2 separated by a tab were expected, "
-            "the source sentence and its translation."
+            f"the {names[0]} and the {names[1]}."
         )
-    source, target = columns
-    if not source or not target:
+    if not all(columns):
         raise DataError(
-            f"{where} has an empty {'target' if source else 'source'}; a pair needs a sentence on "
-            "both sides of the tab. Complete or delete the line."
+            f"{where} has an empty {names[columns.index('')]}; something on both sides of the tab "
+            "was expected. Complete or delete the line."
         )
-    return source, target
+    return columns[0], columns[1]
 
 
 def _read(path: Path) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.archives import Files, open_files
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.class_folders import match_folders
+from ffmerge_core.tasks.class_names import match_classes
 from ffmerge_core.tasks.image_classification import ImageClassification
 from ffmerge_core.tasks.images import LabelledImages
 from ffmerge_core.tasks.own_data import MIN_EXAMPLES
@@ -41,7 +41,7 @@ def image_task(
     """The images of <class>/<file> in a folder or zip, for a model.
 
     preparation: how a picture becomes what the model is fed. classes: the model's class names, in
-        its numbering; `match_folders` says how folders are matched to them. n_classes: how many
+        its numbering; `match_classes` says how folders are matched to them. n_classes: how many
         classes the model tells apart, if known; heard where `classes` is None.
 
     About 80, 10 and 10 % of each class's different images are train, validation and test;
@@ -58,7 +58,7 @@ def image_task(
         )
     with open_files(path) as files:
         folders = _class_folders(files.names, name)
-        matched = match_folders(sorted(set(folders)), classes, n_classes, name)
+        matched = match_classes(sorted(set(folders)), classes, n_classes, name)
         labels = [matched.number[folder] for folder in folders]
         _check_memory(len(labels), preparation.shape, name)
         splits: dict[Split, LabelledImages] = {}

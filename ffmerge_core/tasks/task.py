@@ -89,3 +89,10 @@ def given(task: Task) -> tuple[dict[Split, int], str]:
     said: Any = task
     count, unit = getattr(said, "count", said.size), getattr(said, "unit", said.examples)
     return {split: count(split) for split in get_args(Split)}, unit
+
+
+def tokenize_of(task: Task | None) -> str | None:
+    """How BLEU was told to split sentences, of a task or of the one that fidelity reads."""
+    said: Any = getattr(task, "inner", task)
+    found: str | None = getattr(said, "tokenize", None)
+    return found

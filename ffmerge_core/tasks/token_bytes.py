@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def bytes_of(
+    text: str, n_tokens: int, offsets: Sequence[tuple[int, int]] | None
+) -> NDArray[np.float64]:
+    """UTF-8 bytes of each token's text; equal shares where no offsets tell where it is."""
+    if offsets is not None:
+        return bytes_by_offset(text, offsets)
+    return np.full(n_tokens, len(text.encode()) / max(n_tokens, 1))
+
+
 def bytes_by_offset(text: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """UTF-8 bytes of each token's text, what no token covers counted to the one after it.
 

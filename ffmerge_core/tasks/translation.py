@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.extras import require
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.tasks import bleu
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, endless, eval_mode
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
-from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
+from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of, token_losses
+from ffmerge_core.tasks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ffmerge_core.tasks.measures import Floats
-
     Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
 
 Pair = tuple[str, str]
@@ -50,11 +48,23 @@ class Translation:
         Tokens of a sentence; what is beyond is cut.
     digest : str, optional
         SHA-256 of the data, where that is known without reading all of it.
+    tokenize : str, optional
+        How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
+        By default what the target language asks for.
+    language : str, optional
+        The code of the target language, such as "zh"; else the data shows it.
+    told_by : str, default "the task"
+        Who says what the language is.
+    known, known_target : int, optional
+        Token ids of sources and of references that the model knows: those below. A text with
+        another is refused.
 
     Raises
     ------
     DataError
         If a split has no pair.
+    PlanError, MissingPackageError
+        If `tokenize` is not one of sacrebleu's, or needs a package that is absent.
 
     Examples
     --------
@@ -70,6 +80,11 @@ class Translation:
     pairs: Mapping[Split, Sequence[Pair]]
     longest: int = 192
     digest: str | None = None
+    tokenize: str | None = None
+    language: str | None = None
+    told_by: str = "the task"
+    known: int | None = None
+    known_target: int | None = None
 
     kind = "translation"
     metric = "BLEU"
@@ -80,6 +95,8 @@ class Translation:
         for split in get_args(Split):
             if not self.pairs.get(split):
                 raise DataError(f"The {split} split of {self.data} has no sentence pair.")
+        if self.tokenize is not None:
+            bleu.check_installed(self.tokenize)
 
     def __repr__(self) -> str:
         sizes = " + ".join(f"{len(self.pairs[split]):,}" for split in get_args(Split))
@@ -95,6 +112,12 @@ class Translation:
             for source, reference in self.pairs[split]:
                 digest.update(f"{split}\t{source}\t{reference}\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def bleu_tokenizer(self) -> bleu.Choice:
+        """How BLEU splits sentences, the same on every split, and who chose it."""
+        pairs = self.scored("validation")
+        return bleu.choose(self.tokenize, self.language, self.told_by, pairs)
 
     def size(self, split: Split) -> int:
         """Sentence pairs that a split is scored by."""
@@ -113,14 +136,14 @@ class Translation:
         pairs = self.pairs["train"]
         order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
         for chosen in batches(order, batch_size):
-            yield self._batch([pairs[index] for index in chosen])
+            yield from self._within_bounds([pairs[index] for index in chosen])
 
     def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
         """Full batches of the training split with their references, without end."""
         pairs = self.pairs["train"]
         for chosen in batches(endless(len(pairs), seed), batch_size):
             batch = self._batch([pairs[index] for index in chosen])
-            yield replace(batch, targets=batch.kwargs["labels"])
+            yield replace(batch, targets=batch.reference)
 
     def loss(self, output: object, batch: Batch) -> Tensor:
         """Mean cross entropy, in nats a token of the references."""
@@ -130,7 +153,7 @@ class Translation:
     def inputs(self, split: Split) -> Iterator[Batch]:
         """The pairs that `evaluate` scores; the references are the decoder's input."""
         for pairs in batches(self.scored(split), _PAIRS_A_BATCH):
-            yield self._batch(pairs)
+            yield from self._within_bounds(pairs)
 
     def evaluate(self, model: nn.Module, split: Split, report: Report = silent) -> Evaluation:
         """BLEU and chrF of greedy translations, and the loss of the references (nats per token).
@@ -145,10 +168,11 @@ class Translation:
         n_tokens: list[int] = []
         with eval_mode(model), torch.inference_mode():
             for batch in self.inputs(split):
-                loss, counted = self._loss(model, batch)
-                losses += loss.sum(1).tolist()
+                nats, counted = self._losses(model, batch)
+                losses += nats.sum(1).tolist()
                 n_tokens += counted.sum(1).tolist()
-        measures, notes = _scores(said, [reference for _, reference in pairs])
+        references = [reference for _, reference in pairs]
+        measures, notes = _scores(said, references, self.bleu_tokenizer)
         measures.insert(1, Measure.ratio(LOSS, losses, n_tokens))
         return Evaluation.of(split, measures, said, {"decoding": "greedy", **notes})
 
@@ -170,7 +194,7 @@ class Translation:
         return said
 
     def _translated(self, model: nn.Module, sentences: Sequence[str]) -> list[str]:
-        source = self._encoded(sentences)
+        source = self._encoded(self.known, text=list(sentences))
         # A damaged model need not end a sentence: what is too long is cut, each by its own
         # length, so that it does not matter which sentences go together.
         limits = (2 * source["attention_mask"].sum(1) + 16).clamp(max=self.longest)
@@ -192,58 +216,55 @@ class Translation:
         texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def _encoded(self, sentences: Sequence[str], **role: Any) -> Mapping[str, Tensor]:
-        given: dict[str, Any] = role or {"text": list(sentences)}
-        found = self.tokenizer(
-            **given,
+    def _encoded(self, known: int | None, **role: Any) -> Mapping[str, Tensor]:
+        vocabulary = Vocabulary(self.tokenizer, known, self.data, "text_target" in role)
+        found = vocabulary.encoded(
+            **role,
             padding=True,
             truncation=True,
             max_length=self.longest,
             return_tensors="pt",
         )
-        return {name: found[name] for name in ("input_ids", "attention_mask")}
+        ids, mask = found["input_ids"], found["attention_mask"]
+        return {"input_ids": vocabulary.checked(ids, mask.bool()), "attention_mask": mask}
+
+    def _within_bounds(self, pairs: Sequence[Pair]) -> Iterator[Batch]:
+        """One batch, or several where the logits of one would take too much memory."""
+        batch = self._batch(pairs)
+        vocabulary = Vocabulary(self.tokenizer, self.known_target, self.data)
+        if len(pairs) <= vocabulary.rows(batch.masks["decoder"].shape[1]):
+            yield batch
+            return
+        # Halves, not slices: where one sentence is long, only its own half is cut again.
+        middle = len(pairs) // 2
+        yield from self._within_bounds(pairs[:middle])
+        yield from self._within_bounds(pairs[middle:])
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
-        source = self._encoded([source for source, _ in pairs])
+        source = self._encoded(self.known, text=[source for source, _ in pairs])
         # An OPUS model's tokenizer has another vocabulary for the target language.
-        target = self._encoded([], text_target=[reference for _, reference in pairs])
+        given = [reference for _, reference in pairs]
+        target = self._encoded(self.known_target, text_target=given)
         real = target["attention_mask"].bool()
-        labels = target["input_ids"].masked_fill(~real, IGNORED)
-        # From the labels the model makes the decoder's input: a start token, then all but the
-        # last. Position j thus reads what stands before label j, and is real where that is.
+        # Of the reference the model makes the decoder's input: a start token, then all but the
+        # last. Position j thus reads what stands before token j, and is real where that is.
         return Batch(
-            kwargs={**source, "labels": labels},
+            kwargs={**source, "use_cache": False},
             masks={"encoder": source["attention_mask"].bool(), "decoder": real},
+            reference=target["input_ids"].masked_fill(~real, IGNORED),
         )
 
-    def _loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Nats of each label and whether it counts, (pairs, tokens) both."""
-        labels: Tensor = batch.kwargs["labels"]
-        logits = logits_of(model, batch, self.data).double()
-        losses = functional.cross_entropy(
-            logits.transpose(1, 2), labels, reduction="none", ignore_index=IGNORED
-        )
-        return losses, labels != IGNORED
+    def _losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Nats of each token of the references and whether it counts, (pairs, tokens) both."""
+        assert batch.reference is not None
+        logits = logits_of(model, batch, self.data)
+        losses = token_losses(logits, batch.reference, torch.float64)
+        return losses, batch.reference != IGNORED
 
 
-def _scores(said: Sequence[str], references: Sequence[str]) -> tuple[list[Measure], dict[str, str]]:
-    """BLEU (Papineni et al., 2002) and chrF (Popović, 2015) by sacrebleu, and their signatures."""
-    import sacrebleu
-
-    measures, notes = [], {}
-    for name, metric in (("BLEU", sacrebleu.BLEU()), ("chrF", sacrebleu.CHRF())):
-        # Both are functions of sums over sentences, which sacrebleu's own resampling uses too.
-        statistics = metric._extract_corpus_statistics(list(said), [list(references)])
-        rows = np.array(statistics, dtype=np.float64)
-        measures.append(Measure(name, rows, _formula(metric)))
-        notes[name] = str(metric.get_signature())
-    return measures, notes
-
-
-def _formula(metric: Any) -> Callable[[Floats], Floats]:
-    def score(sums: Floats) -> Floats:
-        rows = sums.reshape(-1, sums.shape[-1])
-        values = [metric._compute_score_from_stats(row.astype(int).tolist()).score for row in rows]
-        return np.array(values).reshape(sums.shape[:-1])
-
-    return score
+def _scores(
+    said: Sequence[str], references: Sequence[str], tokenizer: bleu.Choice | None = None
+) -> tuple[list[Measure], dict[str, str]]:
+    """BLEU and chrF of translations; without a tokenizer, by what the references show."""
+    pairs = [("", reference) for reference in references]
+    return bleu.scores(said, references, tokenizer or bleu.choose(None, None, "", pairs))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ffmerge_core.tasks.batch import batches
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Bounds the memory of the logits: at 50,000 words and float32 they take 0.8 GB.
+# More at once make nothing faster.
 _TOKENS_A_BATCH = 4096
 
 
@@ -46,7 +47,12 @@ def moving(n_predicted: int, context: int) -> list[Window]:
     return windows
 
 
-def side_by_side(windows: Sequence[Window]) -> Iterator[list[Window]]:
-    """As many at once as a batch has room for."""
+def side_by_side(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
+    """As many at once as a batch has room for, and `most` of them."""
     longest = max(window.stop - window.start for window in windows)
-    return batches(windows, max(1, _TOKENS_A_BATCH // longest))
+    return batches(windows, min(most, max(1, _TOKENS_A_BATCH // longest)))
+
+
+def padded(rows: Sequence[Tensor], value: int) -> Tensor:
+    """(rows, tokens) of rows of any lengths, the shorter ones filled up at their end."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=value)

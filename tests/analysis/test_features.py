@@ -264,7 +264,7 @@ def test_unknown_choices_are_refused(model: fm.LoadedModel) -> None:
         fm.similarity_matrix(few, metric="unbiased_cka")
     with pytest.raises(DataError, match="no stack 'decoder'"):
         fm.similarity_matrix(feats, stack="decoder")
-    with pytest.raises(DataError, match="2 or more"):
+    with pytest.raises(DataError, match="tokens is 1; a whole number from 2 up"):
         fm.calibrate(model, tokens=1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ffmerge_core.reporting.runs import RunStore
-from ffmerge_core.tasks.class_folders import ORDER, OWN_NAMES
+from ffmerge_core.tasks.class_names import FOLDER, ORDER, OWN_NAMES
 from tests.cli.conftest import Call
 from tests.real_files.images import CLASSES, pictures, timm_folder, timm_vit
 
@@ -20,7 +20,7 @@ def test_how_classes_were_matched_is_said(
     images = pictures(tmp_path / "images", each=5)
     config = {"label_names": list(CLASSES)} if named else {}
     folder = timm_folder(tmp_path / "model", timm_vit(), config)
-    expected = OWN_NAMES if named else ORDER
+    expected = OWN_NAMES if named else ORDER.format(FOLDER)
     given = [folder, "--data", images]
     info = ffmerge("info", *given).stdout
     assert f"Classes: {expected}\n" in info

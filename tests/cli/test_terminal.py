@@ -1,13 +1,19 @@
 """What is printed where."""
 
+import ast
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
+import ffmerge_core
+from ffmerge_core.cli import terminal
 from ffmerge_core.cli.terminal import progress, say_json, say_table
+from ffmerge_core.cli.verbs import app
 
 
 class Terminal(io.StringIO):
@@ -49,3 +55,25 @@ def test_a_table_is_neither_squeezed_nor_read_as_markup(
     assert second.split() == ["y", ":smile:", "1,000"]
     assert second.endswith("1,000")
     assert len(header) == len(first) == len(second)
+
+
+def test_an_argument_that_an_error_names_is_said_as_the_option() -> None:
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    options = {each for one in commands for param in one.params for each in param.opts}
+    core = Path(ffmerge_core.__file__).parent
+    said = " ".join(
+        text.value
+        for path in core.rglob("*.py")
+        for error in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(error, ast.Raise)
+        for text in ast.walk(error)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    )
+    named = re.findall(r'\b(?:([a-z_]+)=True|(task=)")', said)
+    assert {("overwrite", ""), ("fidelity", ""), ("", "task=")} <= set(named)
+    told = terminal._for_the_shell(said)
+    for flag, _ in named:
+        if f"--{flag}" in options:
+            assert f"{flag}=True" not in told
+    assert 'task="' not in told
+    assert set(re.findall(r"--[a-z]+", "".join(terminal._OPTIONS.values()))) <= options

@@ -218,6 +218,9 @@ def test_export_of_a_source_changes_its_layout(ffmerge: Call, tmp_path: Path) ->
     shown = ffmerge("export", first, second, "--layout", "portable")
     assert "602,058" in shown.stdout
     assert fm.load(second).n_parameters == fm.load(first).n_parameters == 568_970
+    refused = ffmerge("export", first, second)
+    assert "is not empty. Give another folder, or --overwrite to replace" in refused.stderr
+    assert ffmerge("export", first, second, "--overwrite").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -240,5 +240,5 @@ def test_progress_rises_to_the_end_and_cancel_stops(model: fm.LoadedModel) -> No
 
 
 def test_one_name_where_several_may_stand_is_told(model: fm.LoadedModel) -> None:
-    with pytest.raises(fm.PlanError, match=r'kinds is \'SVD\'; a list .* \["SVD"\]'):
+    with pytest.raises(fm.PlanError, match=r"kinds is 'SVD'; it must be a list.* \['SVD'\]"):
         fm.baselines(model, 1, "SVD")

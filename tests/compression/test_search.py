@@ -229,7 +229,7 @@ def test_methods_that_are_unknown_or_none_are_refused(
         fm.search_windows(model, feats, 1, methods=("best",))  # type: ignore[arg-type]
     with pytest.raises(PlanError, match="name one or more of permute"):
         fm.search_windows(model, feats, 1, methods=())
-    with pytest.raises(PlanError, match=r"methods is 'permute'; a list .* \[\"permute\"\]"):
+    with pytest.raises(PlanError, match=r"methods is 'permute'; it must be a list.* \['permute'\]"):
         fm.search_windows(model, feats, 1, methods="permute")
     with pytest.raises(PlanError, match="anchor is 'best'; it must be one of first, middle, last"):
         fm.search_windows(model, feats, 1, anchors=["best"])  # type: ignore[list-item]

@@ -24,6 +24,7 @@ MERGE = MergePlan((("encoder.1", "encoder.2"), ("decoder.0", "decoder.1")), "cop
 RECIPE = Recipe(
     "demo:vit-digits", MERGE, data="own.txt", tokens=500, seed=2**63 - 1, revision="1" * 64,
     recovery=Recovery(steps=20, learning_rate=1, lora_rank=2, until=7), quantize="int8",
+    tokenize="char",
 )  # fmt: skip
 PLANS: tuple[Plan, ...] = (
     MERGE,
@@ -84,6 +85,8 @@ def a_recipe(**others: object) -> str:
         (a_recipe(revision=5), "revision is 5; plain text or null was expected"),
         (a_recipe(dtype="int4"), "dtype is 'int4'; it must be one of float32"),
         (a_recipe(quantize=["int8"]), r"quantize is \['int8'\]; plain text or null was"),
+        (a_recipe(tokenize=3), "tokenize is 3; plain text or null was expected"),
+        (a_recipe(tokenize="words"), "tokenize is 'words'; it must be one of 13a, intl, zh"),
         (a_recipe(colour="red"), "Recipe has no field 'colour'"),
         (a_recipe(plan=[]), r"plan is \[\]; an object was expected"),
         (a_recipe(plan={}), "MergePlan lacks groups"),

@@ -174,9 +174,9 @@ def test_a_reduction_names_sublayers_and_nothing_else() -> None:
     assert hash(DropLayers(list(TWO))) == hash(DropLayers(TWO))  # type: ignore[arg-type]
     for kind, what in ((DropLayers, "layers"), (DropFF, "sublayers")):
         assert issubclass(kind, Reduction)
-        with pytest.raises(PlanError, match=f"^{what} is 'encoder.0'; a list of names"):
+        with pytest.raises(PlanError, match=f"^{what} is 'encoder.0'; it must be a list of names"):
             kind("encoder.0")  # type: ignore[arg-type]
-        with pytest.raises(PlanError, match=f"^{what} is .*; a list of names"):
+        with pytest.raises(PlanError, match=f"^{what} is .*; it must be a list of names"):
             kind(("encoder.0", 1))  # type: ignore[arg-type]
         with pytest.raises(PlanError, match=f"^{what} names none"):
             kind(())

@@ -45,6 +45,26 @@ def timm_folder(
     return place
 
 
+def flat_timm_folder(place: Path, answer: int | None = None, **config: Any) -> Path:
+    """With the one flat dictionary of timm before 0.9, which knows no arguments of a model."""
+    torch.manual_seed(0)
+    model: Any = timm.create_model("test_vit", num_classes=len(CLASSES))
+    save_for_hf(
+        model if answer is None else _always(model, model.head, answer),
+        place,
+        safe_serialization=True,
+    )
+    flat = {
+        "architecture": "test_vit",
+        "num_classes": len(CLASSES),
+        "num_features": 64,
+        "fixed_input_size": True,
+    }
+    size = {"input_size": list(model.pretrained_cfg["input_size"])}
+    (place / "config.json").write_text(json.dumps(flat | size | config), "utf-8")
+    return place
+
+
 def transformers_vit(answer: int | None = None, **config: Any) -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 

@@ -12,8 +12,8 @@ import ffmerge_core as fm
 from ffmerge_core.errors import DataError
 from ffmerge_core.tasks.image_classification import ImageClassification
 from tests.real_files.images import (
-    TIMM,
     edit,
+    flat_timm_folder,
     pictures,
     timm_folder,
     timm_vit,
@@ -74,9 +74,7 @@ def test_names_after_timms_own_round_trip(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["labels", "label_names"])
 def test_names_of_a_flat_configuration(field: str, images: Path, tmp_path: Path) -> None:
-    folder = timm_folder(tmp_path / "a", timm_vit(0))
-    flat = {"architecture": "vit_tiny_patch16_224", "model_args": TIMM, "num_classes": 3}
-    (folder / "config.json").write_text(json.dumps(flat | {field: NAMES}))
+    folder = flat_timm_folder(tmp_path / "a", 0, **{field: NAMES})
     assert_owl(folder, images)
 
 
@@ -115,7 +113,7 @@ def test_folders_in_order_are_said_to_be(build: Any, images: Path) -> None:
     task, score = opened(build(0), images)
     assert task.classes == ("cat", "dog", "owl")
     assert score.notes["classes"] == (
-        "by the order of the folders' names, because the model names no classes"
+        "by the order of the class folders' names, because the model names no classes"
     )
 
 
@@ -129,7 +127,7 @@ def test_folders_by_number_are_said_to_be(
     task, score = opened(timm_folder(tmp_path / "a", timm_vit(2), config), images)
     assert task.classes == (tuple(NAMES) if named else ("0", "1", "2"))
     assert score.value == 1 / len(folders)
-    assert score.notes["classes"] == "by the numbers that the folders bear"
+    assert score.notes["classes"] == "by the numbers that the class folders bear"
 
 
 def test_numbers_from_one_are_an_order(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ffmerge_core.tasks.image_classification import ImageClassification
 from tests.real_files.images import (
     SIDE,
     edit,
+    flat_timm_folder,
     pictures,
     timm_folder,
     timm_vit,
@@ -69,22 +70,29 @@ TIMM = [
 ]
 
 
-@pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
 @pytest.mark.parametrize("config", TIMM, ids=[f"timm {n}" for n in range(len(TIMM))])
 def test_a_timm_folder_is_read_as_timm_reads_it(
-    config: dict[str, Any], flat: bool, images: Path, tmp_path: Path
+    config: dict[str, Any], images: Path, tmp_path: Path
 ) -> None:
     folder = timm_folder(tmp_path / "model")
-    about = {"input_size": [3, SIDE, SIDE], "num_classes": 3, **config}
-    arguments = json.loads((folder / "config.json").read_text())["model_args"]
-    written = {"architecture": "vit_tiny_patch16_224", "model_args": arguments}
-    written |= about if flat else {"pretrained_cfg": about, "num_classes": 3}
-    (folder / "config.json").write_text(json.dumps(written))
-    if flat:  # timm's own reading of a flat file takes no arguments
-        own, _, _ = timm.models._hub.load_model_config_from_path(folder)
-    else:
-        own = timm.create_model(f"local-dir:{folder}", pretrained=True).pretrained_cfg
-    transform = create_transform(**resolve_data_config({}, pretrained_cfg=dict(own)))
+    edit(
+        folder / "config.json",
+        pretrained_cfg={"input_size": [3, SIDE, SIDE], "num_classes": 3, **config},
+    )
+    assert_as_timm(folder, images)
+
+
+@pytest.mark.parametrize("config", [{}, IMAGENET, {"crop_pct": 1.0, "crop_mode": "squash", **CLIP}])
+def test_a_flat_configuration_of_older_files_is_read_as_timm_reads_it(
+    config: dict[str, Any], images: Path, tmp_path: Path
+) -> None:
+    folder = flat_timm_folder(tmp_path / "model", **config)
+    assert_as_timm(folder, images)
+
+
+def assert_as_timm(folder: Path, images: Path) -> None:
+    own = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    transform = create_transform(**resolve_data_config({}, model=own))
     expected = [transform(Image.open(path)) for path in sorted(images.rglob("*.png"))]
     assert_fed(task_of(folder, images), expected)
 

@@ -28,7 +28,7 @@ def test_a_path_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
         task(tmp_path / "empty")
 
 
-def test_files_outside_class_folders_are_named(tmp_path: Path) -> None:
+def test_files_outside_class_names_are_named(tmp_path: Path) -> None:
     root = folder(tmp_path / "a", two_classes() | {"README.txt": b"mine"})
     with pytest.raises(DataError, match=r"README\.txt in a lies in no class folder"):
         task(root)

@@ -178,9 +178,9 @@ def test_pairs_have_the_files_revision(tmp_path: Path) -> None:
     [
         ("no tab", r"line 7 has 1 column; 2 separated by a tab were expected"),
         ("one\ttwo\tthree", r"line 7 has 3 columns; 2"),
-        ("source\t", r"line 7 has an empty target"),
-        ("\ttarget", r"line 7 has an empty source"),
-        (" \t ", r"line 7 has an empty source"),
+        ("source\t", r"line 7 has an empty translation"),
+        ("\ttarget", r"line 7 has an empty source sentence"),
+        (" \t ", r"line 7 has an empty source sentence"),
         ("", r"line 7 is empty; 2"),
         ("  ", r"line 7 is empty; 2"),
     ],

@@ -66,13 +66,13 @@ def test_too_few_images_are_counted(classes: int, each: int, tmp_path: Path) -> 
         task(folder(tmp_path, files))
 
 
-def test_class_folders_have_the_models_numbering(tmp_path: Path) -> None:
+def test_class_names_have_the_models_numbering(tmp_path: Path) -> None:
     own = task(folder(tmp_path, two_classes()), classes=("dog", "eel", "cat"), n_classes=3)
     assert own.classes == ("dog", "eel", "cat")
     assert set(own.splits["test"].labels.tolist()) == {0, 2}
 
 
-def test_class_folders_may_bear_the_models_numbers(tmp_path: Path) -> None:
+def test_class_names_may_bear_the_models_numbers(tmp_path: Path) -> None:
     own = task(folder(tmp_path, two_classes("002", "000")), classes=("dog", "eel", "cat"))
     assert own.classes == ("dog", "eel", "cat")
     assert set(own.splits["test"].labels.tolist()) == {0, 2}

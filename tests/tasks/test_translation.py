@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -147,7 +148,8 @@ def test_the_size_of_a_batch_does_not_matter(
 
 @torch.no_grad()
 def states(model: MarianMTModel, batch: Batch) -> dict[str, Tensor]:
-    output = model(**batch.kwargs, output_hidden_states=True)
+    kwargs = {**batch.kwargs, "output_hidden_states": True}
+    output = replace(batch, kwargs=kwargs).run(model)
     last = {
         "encoder": output.encoder_last_hidden_state,
         "decoder": output.decoder_hidden_states[-1],
@@ -176,7 +178,8 @@ def test_calibration_reads_every_training_pair_once_in_the_seed_s_order() -> Non
         found = []
         for batch in task.calibration(seed, batch_size):
             source = task.tokenizer.batch_decode(batch.kwargs["input_ids"], True)
-            labels = batch.kwargs["labels"]
+            labels = batch.reference
+            assert labels is not None
             target = task.tokenizer.batch_decode(labels.masked_fill(labels < 0, 0), True)
             assert torch.equal(labels >= 0, batch.masks["decoder"])
             found += list(zip(source, target, strict=True))
@@ -211,8 +214,9 @@ def test_a_model_that_never_ends_is_cut() -> None:
 def test_what_is_too_long_is_cut_and_still_ends(model: MarianMTModel) -> None:
     task = pairs_task(longest=6)
     for batch in task.inputs("test"):
-        assert batch.kwargs["input_ids"].shape[1] == batch.kwargs["labels"].shape[1] == 6
-        assert (batch.kwargs["labels"] == 1).sum(1).tolist() == [1] * len(PAIRS)
+        assert batch.reference is not None
+        assert batch.kwargs["input_ids"].shape[1] == batch.reference.shape[1] == 6
+        assert (batch.reference == 1).sum(1).tolist() == [1] * len(PAIRS)
     assert task.evaluate(model, "test").n == len(PAIRS)
 
 
@@ -221,7 +225,8 @@ def test_validation_takes_the_first_pairs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(translation, "QUICK_PAIRS", 2)
     assert (task.size("validation"), task.size("test"), task.size("train")) == (2, 7, 7)
     (batch,) = task.inputs("validation")
-    assert len(batch.kwargs["labels"]) == 2
+    assert batch.reference is not None
+    assert len(batch.reference) == 2
     assert list(task.scored("validation")) == list(PAIRS[:2])
 
 

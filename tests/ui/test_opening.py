@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ffmerge_core.plan import MergePlan, Recipe
-from ffmerge_core.tasks.class_folders import ORDER, OWN_NAMES
+from ffmerge_core.tasks.class_names import FOLDER, ORDER, OWN_NAMES
 from pages._ui.state.shared import shelf, workspace_store
 from pages._ui.state.subject import Opened, demo_subject
 from tests.conftest import transformers_vit
@@ -257,6 +257,6 @@ def test_classes_matched_by_anything_but_names_are_told(named: bool, tmp_path: P
     tab.text_input(key="folder-path").set_value(str(images))
     settle(press(tab, "Open model"))
     assert opened(tab) == Opened(str(folder), str(images))
-    told = f"The folders were matched to the model's classes {ORDER}." in sentences(tab)
+    told = f"The data was matched to the model's classes {ORDER.format(FOLDER)}." in sentences(tab)
     assert told != named
-    assert f"classes: {OWN_NAMES if named else ORDER}" in sentences(tab)
+    assert f"classes: {OWN_NAMES if named else ORDER.format(FOLDER)}" in sentences(tab)

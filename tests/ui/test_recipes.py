@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from ffmerge_core.errors import PlanError
 from ffmerge_core.plan import (
     ANCHORS,
+    BLEU_TOKENIZERS,
     METHODS,
     REPAIRS,
     MergePlan,
@@ -88,6 +89,7 @@ RECIPES: st.SearchStrategy[Recipe] = built(
         "python": st.none() | st.just("3.12.1"),
         "recovery": st.none() | st.builds(Recovery, steps=st.integers(1, 99)),
         "quantize": st.none() | st.sampled_from(tuple(QUANTIZATIONS)),
+        "tokenize": st.none() | st.sampled_from(tuple(BLEU_TOKENIZERS)),
     },
 )
 

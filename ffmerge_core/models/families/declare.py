@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from reprlib import repr as clipped
 from typing import TYPE_CHECKING, Any
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.models.sublayers import FFSublayer, Slot
 
@@ -33,11 +36,11 @@ def declare(
     name: str,
     *,
     attention: str,
-    w_in: Slot,
+    w_in: Slot | str,
     w_out: str,
     act: str,
     block: str = "",
-    w_gate: Slot | None = None,
+    w_gate: Slot | str | None = None,
     norm: str | None = None,
 ) -> FFSublayer:
     """Fill in what the modules themselves say: widths, layout, activation, biases.
@@ -50,14 +53,15 @@ def declare(
         "<stack>.<index>", such as "encoder.3".
     attention : str
         Dotted path of the attention module of the same block.
-    w_in : Slot
-        Where W_in lives, the up projection where there is a gate.
+    w_in : Slot or str
+        Where W_in lives, the up projection where there is a gate; a path where it is the module's
+        only matrix.
     w_out, act : str
         Dotted paths of the modules of W_out and of the activation.
     block : str, optional
         Dotted path of the whole block, which a layer drop takes away; by default what holds the
         attention.
-    w_gate : Slot, optional
+    w_gate : Slot or str, optional
         Where the gate's matrix lives.
     norm : str, optional
         Dotted path of an inner norm of width d_ff.
@@ -70,7 +74,7 @@ def declare(
     Raises
     ------
     UnsupportedModelError
-        If a module is absent or of another kind.
+        If a module is absent or of another kind, and for arguments of another type.
 
     Examples
     --------
@@ -79,10 +83,21 @@ def declare(
     >>> mlp = "blocks.0.mlp"
     >>> fm.declare(
     ...     model.model, "encoder.0", attention="blocks.0.attn",
-    ...     w_in=fm.Slot(f"{mlp}.fc1"), w_out=f"{mlp}.fc2", act=f"{mlp}.act",
+    ...     w_in=f"{mlp}.fc1", w_out=f"{mlp}.fc2", act=f"{mlp}.act",
     ... )
     FFSublayer(encoder.0: 64 → 256 → 64, gelu, 33,088 parameters)
     """
+    from torch import nn
+
+    expect(UnsupportedModelError, model=(model, nn.Module), name=(name, str), block=(block, str))
+    expect(UnsupportedModelError, attention=(attention, str), w_out=(w_out, str), act=(act, str))
+    expect(UnsupportedModelError, w_in=(w_in, Slot | str), w_gate=(w_gate, Slot | str | None))
+    expect(UnsupportedModelError, norm=(norm, str | None))
+    if not re.fullmatch(r".+\.\d+", name):
+        raise UnsupportedModelError(
+            f'name is {clipped(name)}; a stack and a number were expected, such as "encoder.3".'
+        )
+    w_in, w_gate = _slot(w_in), _slot(w_gate) if w_gate else None
     submodule(model, attention)
     block = block or attention.rpartition(".")[0]
     (d_model, _), transposed = _matrix(model, w_in.module)
@@ -165,17 +180,22 @@ def declare_stack(
     >>> found == model.sublayers
     True
     """
+    from torch import nn
+
+    expect(
+        UnsupportedModelError, model=(model, nn.Module), stack=(stack, str), blocks=(blocks, str)
+    )
 
     def of(block: str) -> FFSublayer:
         return declare(
             model,
             f"{stack}.{block.rpartition('.')[2]}",
             attention=f"{block}.{attention}",
-            w_in=Slot(f"{block}.{w_in}"),
+            w_in=f"{block}.{w_in}",
             w_out=f"{block}.{w_out}",
             act=f"{block}.{act}",
             block=block,
-            w_gate=Slot(f"{block}.{w_gate}") if w_gate else None,
+            w_gate=f"{block}.{w_gate}" if w_gate else None,
             norm=f"{block}.{norm}" if norm else None,
         )
 
@@ -196,6 +216,10 @@ def submodule(model: nn.Module, path: str) -> nn.Module:
 def depth(model: nn.Module, path: str) -> int:
     """How many blocks the list of blocks at `path` holds."""
     return sum(1 for _ in submodule(model, path).children())
+
+
+def _slot(place: Slot | str) -> Slot:
+    return Slot(place) if isinstance(place, str) else place
 
 
 def _alone(model: nn.Module, block: str) -> str | None:

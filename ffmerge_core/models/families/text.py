@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.models.families.declare import declare_stack
 from ffmerge_core.models.families.family import Family
@@ -124,6 +125,7 @@ def _ids(model: nn.Module, vocabulary: str, seed: int) -> Tensor:
     """(4, 8) int64; fewer columns where the model has fewer positions."""
     import torch
 
+    expect(UnsupportedModelError, model=(model, torch.nn.Module))
     config: Any = getattr(model, "config", None)
     if not isinstance(whole := getattr(config, "vocab_size", None), int):
         raise UnsupportedModelError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.reporting.figures.style import colour_of, lay_out, text_on
 
 # A part below this share has no room for its label on the bar; the legend names it.
@@ -14,6 +16,7 @@ LABELLED_SHARE = 0.12
 
 def anatomy_bar(anatomy: Sequence[tuple[str, int]]) -> go.Figure:
     """One bar of all parameters, divided by part, each with its share and count."""
+    expect(DataError, anatomy=(anatomy, Collection))
     total = sum(count for _, count in anatomy)
     figure = go.Figure()
     for number, (part, count) in enumerate(anatomy):

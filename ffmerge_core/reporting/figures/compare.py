@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
 
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.palette import NEUTRAL, VERMILLION
 from ffmerge_core.plan.methods import METHODS, UNMARKED, Mark
 from ffmerge_core.reporting.figures.style import lay_out
@@ -71,6 +73,7 @@ def pareto_front(points: Sequence[RunPoint], metric: Metric) -> list[RunPoint]:
     strictly better in one of the two; equal points stay together. A value that is not a
     number is never on the front.
     """
+    expect(DataError, points=(points, Collection[RunPoint]), metric=(metric, Metric))
     known = [point for point in points if not math.isnan(point.value)]
     front = [point for point in known if not any(_beats(other, point, metric) for other in known)]
     return sorted(front, key=lambda point: point.n_parameters)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError
 from ffmerge_core.reporting.figures.style import CLEAR, colour_of, lay_out, text_on
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_SIMILARITY = "fm.similarity_matrix(feats) gives one."
 # Room in cells around the outermost ones, without which their outlines are cut in half.
 EDGE = 0.06
 LABELLED_CELLS = 16
@@ -44,6 +46,10 @@ def similarity_heatmap(
     The last trace holds one transparent point a cell, `customdata` = [row, column]: it
     carries hover and selection, which a heatmap trace does not report to Streamlit.
     """
+    import pandas as pd
+
+    expect(DataError, _SIMILARITY, matrix=(matrix, pd.DataFrame), title=(title, str | None))
+    expect(DataError, groups=(groups, Collection[Collection[str]]), draft=(draft, Collection[str]))
     names = _names(matrix)
     values = matrix.to_numpy(dtype=float)
     n = len(names)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ffmerge_core.checks import expect
 from ffmerge_core.errors import DataError
 from ffmerge_core.palette import BLUE, NEUTRAL
 from ffmerge_core.reporting.figures.style import lay_out
@@ -28,6 +29,7 @@ def matching_figure(
     its value of largest magnitude.
     Raises `DataError` if the shapes do not fit or it is no permutation.
     """
+    expect(DataError, names=(names, Collection[str]))
     correlation = np.asarray(correlation_before, dtype=np.float32)
     order = np.asarray(permutation)
     d = len(order)
@@ -68,6 +70,7 @@ def alignment_bars(pairs: Sequence[Mapping[str, Any]]) -> go.Figure:
 
     pairs: each {"anchor", "sublayer", "before", "after"}.
     """
+    expect(DataError, pairs=(pairs, Collection[Mapping[str, Any]]))
     labels = [f"{pair['sublayer']} → {pair['anchor']}" for pair in pairs]
     figure = go.Figure()
     for key, name, colour in (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.palette import BLUE, NEUTRAL
 from ffmerge_core.reporting.figures.style import lay_out
 
@@ -18,6 +20,8 @@ def probability_bars(
 
     name: of the other model.
     """
+    expect(DataError, classes=(classes, Collection[str]), name=(name, str))
+    expect(DataError, original=(original, Collection), other=(other, Collection))
     figure = go.Figure()
     for model, values, colour in (("original", original, NEUTRAL), (name, other, BLUE)):
         figure.add_bar(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.palette import BLUE, GREEN, NEUTRAL, ORANGE, VERMILLION
 from ffmerge_core.plan import CurvePoint
 from ffmerge_core.reporting.figures.compare import EDGE
@@ -31,6 +33,15 @@ def recovery_chart(
     original: the untouched model's value of the metric, dashed. each_step: (step, training
     loss), drawn faintly behind the means that the points have.
     """
+    expect(
+        DataError,
+        "fm.recover(model).curve.points are some.",
+        points=(points, Collection[CurvePoint]),
+    )
+    expect(
+        DataError, metric=(metric, Metric), steps=(steps, int), best_step=(best_step, int | None)
+    )
+    expect(DataError, original=(original, float | None), each_step=(each_step, Collection))
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
     if each_step:
         _draw_steps(figure, each_step)

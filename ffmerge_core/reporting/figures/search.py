@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.palette import BLUE, NEUTRAL, VERMILLION
 from ffmerge_core.reporting.figures.compare import EDGE, mark_of
 from ffmerge_core.reporting.figures.style import GRID, colour_of, lay_out
@@ -69,6 +71,8 @@ def window_chart(
 
     best: marked by a star.
     """
+    expect(DataError, points=(points, Collection[WindowPoint]), best=(best, WindowPoint | None))
+    expect(DataError, metric=(metric, Metric), original=(original, float))
     figure = go.Figure()
     names = _names(points)
     lines = list(dict.fromkeys(names.values()))
@@ -107,6 +111,8 @@ def damage_scatter(
     of: what is on the axis, such as "mean CKA". The bars are of the paired change.
     correlation: the rank correlation with its interval, for the title; None where there is none.
     """
+    expect(DataError, windows=(windows, Collection[Damage]), of=(of, str))
+    expect(DataError, original=(original, float), correlation=(correlation, str | None))
     figure = go.Figure()
     figure.add_scatter(
         x=[window.similarity for window in windows],
@@ -148,6 +154,8 @@ def dendrogram(
     """
     from scipy.cluster.hierarchy import dendrogram as lay_tree
 
+    expect(DataError, names=(names, Collection[str]), linkage=(linkage, np.ndarray))
+    expect(DataError, groups=(groups, Collection[Collection[str]]), cut=(cut, float))
     owner = {name: number for number, group in enumerate(groups) for name in group}
     colours = [NEUTRAL if name not in owner else colour_of(owner[name]) for name in names]
     joins = sum(len(group) - 1 for group in groups)

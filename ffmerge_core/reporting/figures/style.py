@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from ffmerge_core.checks import expect
+from ffmerge_core.errors import DataError
 from ffmerge_core.palette import BLUE, NEUTRAL, PALETTE
 
 CLEAR = "rgba(0, 0, 0, 0)"
@@ -45,4 +47,5 @@ def lay_out(figure: go.Figure, height: int, title: str | None = None) -> go.Figu
 
 def to_html(figure: go.Figure) -> str:
     """An interactive page that needs no network: plotly's script stands inside it."""
+    expect(DataError, figure=(figure, go.Figure))
     return str(figure.to_html(include_plotlyjs=True, full_html=True))

@@ -115,6 +115,7 @@ def _of_number(subject: Subject) -> Recipe:
         plan=NOTHING_MERGED,
         data=subject.opened.data,
         fidelity=subject.opened.fidelity,
+        tokenize=subject.opened.tokenize,
         tokens=settings.tokens,
         seed=settings.seed,
     )

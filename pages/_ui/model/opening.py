@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ffmerge_core import demos
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import FAMILIES
-from ffmerge_core.plan import MergePlan, Recipe, plan_in_words, recipe_from_json
+from ffmerge_core.plan import (
+    BLEU_TOKENIZERS,
+    MergePlan,
+    Recipe,
+    plan_in_words,
+    recipe_from_json,
+)
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
@@ -79,12 +87,13 @@ def open_something_else(subject: Subject) -> None:
 def _own_data(subject: Subject) -> None:
     opened = subject.opened
     # Named by what is open, so that they are empty again once it is another.
-    name = f"{opened.source}-{opened.data}-{opened.fidelity}"
+    name = f"{opened.source}-{opened.data}-{opened.fidelity}-{opened.tokenize}"
     kind = TASKS.of(subject.kind)
     upload, path = _data_inputs(name, kind.format)
     fidelity = st.toggle(
         FIDELITY, value=opened.fidelity, key=f"fidelity-{name}", help=FIDELITY_HELP
     )
+    tokenize = _tokenize(opened, name) if kind.metric == "BLEU" else None
     with st.container(horizontal=True):
         pressed = st.button("Measure on this", type="primary")
         if not opened.source.startswith(demos.PREFIX):
@@ -92,7 +101,7 @@ def _own_data(subject: Subject) -> None:
                 st.button(
                     "Use the built-in digits",
                     on_click=open_model,
-                    args=(Opened(opened.source, DIGITS, opened.fidelity),),
+                    args=(replace(opened, data=DIGITS),),
                 )
             if opened.data is not None:
                 st.button(
@@ -102,10 +111,25 @@ def _own_data(subject: Subject) -> None:
                 )
     if pressed:
         given = upload is not None or path
-        if not given and fidelity == opened.fidelity:
-            raise DataError("Upload a file or give a path first.")
         data = _given(upload, path) if given else opened.data
-        _open(Opened(opened.source, data, fidelity))
+        wanted = Opened(opened.source, data, fidelity, tokenize)
+        if not given and wanted == opened:
+            raise DataError("Upload a file or give a path first.")
+        _open(wanted)
+
+
+def _tokenize(opened: Opened, name: str) -> str | None:
+    """How BLEU is to split a translation; None for what its language asks for."""
+    return st.selectbox(
+        "How BLEU splits a translation into words",
+        [None, *BLEU_TOKENIZERS],
+        index=[None, *BLEU_TOKENIZERS].index(opened.tokenize),
+        format_func=lambda each: BLEU_TOKENIZERS[each].line if each else "By the language",
+        key=f"tokenize-{name}",
+        help="BLEU counts words. By the language: characters for Chinese, words by MeCab for "
+        "Japanese and Korean where it is installed, else what is between spaces and punctuation. "
+        "The score says which it was.",
+    )
 
 
 def _folder() -> None:

@@ -37,6 +37,7 @@ def opened_subject(title: str) -> Subject:
         )
     on = "" if opened.from_card else f" · measured on {subject.data}"
     against = ", compared with the original" if opened.fidelity else ""
+    against += f", BLEU by {opened.tokenize}" if opened.tokenize else ""
     st.caption(
         f"**{subject.title}** · {subject.source} · {count(subject.n_parameters)} parameters · "
         f"{len(subject.sublayers)} FF sublayers{on}{against}"
@@ -76,7 +77,7 @@ def _open_again(opened: Opened) -> None:
     if not job.active:
         with st.container(horizontal=True):
             st.button("Try again", on_click=st.session_state.update, kwargs={"open_again": True})
-            if opened.data is not None or opened.fidelity:
+            if not opened.on_its_own:
                 st.button(
                     "Back to its own data", on_click=workspace.open, args=(Opened(opened.source),)
                 )

@@ -77,6 +77,7 @@ def recipe_of(state: State) -> Recipe:
         plan=plan,
         data=opened.data,
         fidelity=opened.fidelity,
+        tokenize=opened.tokenize,
         tokens=chosen.tokens,
         seed=chosen.seed,
         quantize=chosen.quantize or None,

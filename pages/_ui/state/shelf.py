@@ -107,13 +107,17 @@ class Shelf:
 
     def open(self, wanted: Opened, report: Report) -> Opened:
         """Open, score and describe a model as it is now; returns its key, with full paths."""
+        from ffmerge_core.tasks.task import tokenize_of
+
         model = self._read(wanted, report)
         if model.task is None:
             raise DataError(
                 f"{wanted.source} was saved without data, so it cannot be measured. Choose the "
                 "built-in digits or your own data."
             )
-        opened = replace(wanted, source=model.source, data=model.data)
+        opened = replace(
+            wanted, source=model.source, data=model.data, tokenize=tokenize_of(model.task)
+        )
         self._forget(opened, model.revision)
         self.models.put(opened, model)
         self.subjects.put(
@@ -157,7 +161,13 @@ class Shelf:
             report(0, 1, "Starting PyTorch, which takes a while the first time")
         import ffmerge_core as fm
 
-        return fm.load(opened.source, opened.data, report, fidelity=opened.fidelity)
+        return fm.load(
+            opened.source,
+            opened.data,
+            report,
+            fidelity=opened.fidelity,
+            tokenize=opened.tokenize,
+        )
 
     def score(self, opened: Opened, split: Any, report: Report) -> fm.Evaluation:
         """The untouched model's score on a split."""

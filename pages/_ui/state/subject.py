@@ -26,21 +26,27 @@ if TYPE_CHECKING:
 class Opened:
     """What is open: a model, and what it is measured on. The key of all that is computed.
 
-    source, data, fidelity: as a `Recipe` has them.
+    source, data, fidelity, tokenize: as a `Recipe` has them.
     """
 
     source: str
     data: str | None = None
     fidelity: bool = False
+    tokenize: str | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Opened:
-        return cls(recipe.source, recipe.data, recipe.fidelity)
+        return cls(recipe.source, recipe.data, recipe.fidelity, recipe.tokenize)
+
+    @property
+    def on_its_own(self) -> bool:
+        """Whether it is measured as its source itself says: its data, by its metric."""
+        return self == Opened(self.source)
 
     @property
     def from_card(self) -> bool:
         """Whether a demo's card says all of it, so that no model need be loaded."""
-        return self.source.startswith(demos.PREFIX) and self.data is None and not self.fidelity
+        return self.source.startswith(demos.PREFIX) and self.on_its_own
 
 
 DEFAULT = Opened("demo:vit-digits")

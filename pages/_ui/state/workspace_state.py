@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NoReturn
 
 from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
-from ffmerge_core.plan import ANCHORS, QUANTIZATIONS, REPAIRS, merges, stack_of
+from ffmerge_core.plan import (
+    ANCHORS,
+    BLEU_TOKENIZERS,
+    QUANTIZATIONS,
+    REPAIRS,
+    merges,
+    stack_of,
+)
 from pages._ui.state.subject import Opened
 
 Group = tuple[str, ...]
@@ -135,10 +142,15 @@ class State:
 
 
 def _opened(data: Any) -> Opened:
+    if isinstance(data, Mapping):
+        # A file from before there was a choice of BLEU's tokenizer is as good.
+        data = {"tokenize": None, **data}
     _expect(data, Opened)
     if not isinstance(data["source"], str) or not isinstance(data["fidelity"], bool):
         _refuse("no model where one is expected")
-    return Opened(data["source"], _text_or_none(data["data"]), data["fidelity"])
+    if data["tokenize"] not in (None, *BLEU_TOKENIZERS):
+        _refuse("a tokenizer of another version")
+    return Opened(**{**data, "data": _text_or_none(data["data"])})
 
 
 def _picked(data: Any) -> Picked:

@@ -1,0 +1,77 @@
+"""The language that a model translates into, as the files beside its weights say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.tasks.bleu import language_of
+
+CARD = "README.md"
+_CARD_BYTES = 1_000_000
+# What tokenizers and configurations of transformers call it.
+_NAMES = ("target_lang", "tgt_lang")
+# A token that stands for a language, as M2M-100, mBART and NLLB have them.
+_TOKEN = re.compile(r"(?:__)?[a-z]{2,3}(?:_[A-Za-z]{2,4})?(?:__)?")
+_FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---", re.DOTALL | re.MULTILINE)
+_LIST = re.compile(r"^language:[ \t]*(.*(?:\n[ \t]*-[ \t]+\S.*)*)", re.MULTILINE)
+_TARGET = re.compile(r"^\W*target languages?(?:\(s\))?\W*:(.+)$", re.IGNORECASE | re.MULTILINE)
+_CODE = re.compile(r"[A-Za-z][\w-]*")
+
+
+class Told(NamedTuple):
+    """A language's code, and who says it."""
+
+    language: str
+    by: str
+
+
+def target_language(model: LoadedModel) -> Told | None:
+    """What the tokenizer says, else the configuration, else the model card; None if none does.
+
+    What leaves it open whether the language is Chinese, Japanese, Korean or none of them does
+    not count. Nor does a card's list of two languages, which does not say which is the target.
+    """
+    said = (*_said_by_tokenizer(model), *_said_by_config(model), *_said_by_card(model))
+    return next((told for told in said if language_of(told.language) is not None), None)
+
+
+def _said_by_tokenizer(model: LoadedModel) -> Iterator[Told]:
+    kept = getattr(model.tokenizer, "init_kwargs", {})
+    for name in _NAMES:
+        found = getattr(model.tokenizer, name, None) or kept.get(name)
+        if isinstance(found, str) and found:
+            yield Told(found, f"the tokenizer's {name}")
+
+
+def _said_by_config(model: LoadedModel) -> Iterator[Told]:
+    module: Any = model.model
+    first = getattr(getattr(module, "generation_config", None), "forced_bos_token_id", None)
+    if isinstance(first, int) and model.tokenizer is not None:
+        token = model.tokenizer.convert_ids_to_tokens(first)
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            yield Told(token.strip("_"), "the token that begins every translation")
+    for name in _NAMES:
+        found = getattr(getattr(module, "config", None), name, None)
+        if isinstance(found, str) and found:
+            yield Told(found, f"{name} of the configuration")
+
+
+def _said_by_card(model: LoadedModel) -> Iterator[Told]:
+    """OPUS-MT writes which languages are the target's; others list all, without order."""
+    path = Path(model.source) / CARD
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_CARD_BYTES)
+    except (OSError, ValueError):
+        return
+    if found := _TARGET.search(text):
+        yield Told(" ".join(_CODE.findall(found[1])), "the model card")
+    front = _FRONT.search(text)
+    listed = _LIST.search(front[1]) if front else None
+    codes = _CODE.findall(listed[1]) if listed else []
+    if len(codes) == 1:
+        yield Told(codes[0], "the model card")
