@@ -52,7 +52,7 @@ class Translation:
         How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
         By default what the target language asks for.
     language : str, optional
-        The code of the target language, such as "zh"; else the data shows it.
+        The code of the target language, such as "zh"; else the tokenizer or the data tells.
     told_by : str, default "the task"
         Who says what the language is.
     known, known_target : int, optional
@@ -116,8 +116,9 @@ class Translation:
     @cached_property
     def bleu_tokenizer(self) -> bleu.Choice:
         """How BLEU splits sentences, the same on every split, and who chose it."""
-        pairs = self.scored("validation")
-        return bleu.choose(self.tokenize, self.language, self.told_by, pairs)
+        told = bleu.Told(self.language, self.told_by) if self.language else None
+        told = told or bleu.said_by_tokenizer(self.tokenizer)
+        return bleu.choose(self.tokenize, told, self.scored("validation"))
 
     def size(self, split: Split) -> int:
         """Sentence pairs that a split is scored by."""
@@ -267,4 +268,4 @@ def _scores(
 ) -> tuple[list[Measure], dict[str, str]]:
     """BLEU and chrF of translations; without a tokenizer, by what the references show."""
     pairs = [("", reference) for reference in references]
-    return bleu.scores(said, references, tokenizer or bleu.choose(None, None, "", pairs))
+    return bleu.scores(said, references, tokenizer or bleu.choose(None, None, pairs))
