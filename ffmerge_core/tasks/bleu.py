@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import is_normalized
 
 import numpy as np
 
@@ -156,7 +157,13 @@ def scores(
         rows = np.array(statistics, dtype=np.float64)
         measures.append(Measure(name, rows, _formula(metric)))
         notes[name] = str(metric.get_signature())
-    return measures, {**notes, "BLEU's tokenizer": tokenizer.note}
+    notes["BLEU's tokenizer"] = tokenizer.note
+    if apart := sum(not is_normalized("NFC", text) for text in references):
+        notes["references"] = (
+            f"{apart} of {len(references)} have letters in two parts (Unicode's NFD), which match "
+            "none in one part (NFC)"
+        )
+    return measures, notes
 
 
 def _for_language(language: str, why: str, references: Sequence[str]) -> Choice:

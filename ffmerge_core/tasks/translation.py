@@ -214,7 +214,7 @@ class Translation:
             ) from error
         # A row begins with the token that the decoder starts from.
         kept = [row[:limit] for row, limit in zip(ids, limits.tolist(), strict=True)]
-        texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
+        texts = Vocabulary(self.tokenizer, self.known_target, self.data).decoded(kept)
         return [text.strip() for text in texts]
 
     def _encoded(self, known: int | None, **role: Any) -> Mapping[str, Tensor]:
@@ -232,14 +232,10 @@ class Translation:
     def _within_bounds(self, pairs: Sequence[Pair]) -> Iterator[Batch]:
         """One batch, or several where the logits of one would take too much memory."""
         batch = self._batch(pairs)
+        lengths = batch.masks["decoder"].sum(1).tolist()
         vocabulary = Vocabulary(self.tokenizer, self.known_target, self.data)
-        if len(pairs) <= vocabulary.rows(batch.masks["decoder"].shape[1]):
-            yield batch
-            return
-        # Halves, not slices: where one sentence is long, only its own half is cut again.
-        middle = len(pairs) // 2
-        yield from self._within_bounds(pairs[:middle])
-        yield from self._within_bounds(pairs[middle:])
+        for part in vocabulary.within_bounds(lengths):
+            yield batch if len(pairs[part]) == len(pairs) else self._batch(pairs[part])
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
         source = self._encoded(self.known, text=[source for source, _ in pairs])

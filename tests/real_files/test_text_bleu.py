@@ -152,6 +152,16 @@ def test_the_script_of_mixed_text(text: str, language: str) -> None:
     assert script_of([text]) == language
 
 
+def test_letters_in_two_parts_are_noted() -> None:
+    french = ["Il a été très fâché.", "Je ne sais pas."]
+    apart = [unicodedata.normalize("NFD", text) for text in french]
+    for references, noted in ((french, None), (apart, "1 of 2 have letters in two parts")):
+        measures, notes = bleu.scores(french, references, choose(None, None, paired(references)))
+        assert measures[0].figure.value == theirs("13a", french, references)
+        assert (notes.get("references") or "").startswith(noted or "")
+        assert ("references" in notes) == (noted is not None)
+
+
 def test_sources_that_ask_for_a_language_tell_it() -> None:
     asked = [(f">>cmn_Hans<< {text}", text) for text in ENGLISH]
     assert choose(None, Told("mul", "the tokenizer"), asked).name == "zh"
