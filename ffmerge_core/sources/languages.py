@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.storage.record import RECORD
 from ffmerge_core.tasks.bleu import Told, language_of, said_by_tokenizer
 
 CARD = "README.md"
-_CARD_BYTES = 1_000_000
+_CARD_CHARACTERS = 1_000_000
 # A token that stands for a language, as M2M-100, mBART and NLLB have them.
 _TOKEN = re.compile(r"(?:__)?[a-z]{2,3}(?:_[A-Za-z]{2,4})?(?:__)?")
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---", re.DOTALL | re.MULTILINE)
@@ -44,12 +45,9 @@ def _said_by_config(model: LoadedModel) -> Iterator[Told]:
 
 def _said_by_card(model: LoadedModel) -> Iterator[Told]:
     """OPUS-MT writes which languages are the target's; others list all, without order."""
-    path = Path(model.source) / CARD
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(_CARD_BYTES)
-    except (OSError, ValueError):
-        return
+    # A model that was saved here has no card of its own: it is told by that of its original.
+    original = model.settings.get(RECORD, {}).get("source", model.source)
+    text = _text_of(Path(model.source) / CARD) or _text_of(Path(original) / CARD)
     if found := _TARGET.search(text):
         yield Told(" ".join(_CODE.findall(found[1])), "the model card")
     front = _FRONT.search(text)
@@ -57,3 +55,12 @@ def _said_by_card(model: LoadedModel) -> Iterator[Told]:
     codes = _CODE.findall(listed[1]) if listed else []
     if len(codes) == 1:
         yield Told(codes[0], "the model card")
+
+
+def _text_of(card: Path) -> str:
+    """What it says, or nothing if it is not there or is no text."""
+    try:
+        with card.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_CARD_CHARACTERS)
+    except (OSError, ValueError):
+        return ""

@@ -15,6 +15,7 @@ from unicodedata import is_normalized
 import numpy as np
 
 from ffmerge_core.errors import DataError, MissingPackageError
+from ffmerge_core.extras import require
 from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.tasks.measures import Measure
 
@@ -75,8 +76,8 @@ class Choice(NamedTuple):
 def choose(tokenize: str | None, told: Told | None, pairs: Sequence[Pair]) -> Choice:
     """The tokenizer for the references of `pairs`.
 
-    tokenize: what the user asked for. told: the target language, as the model says it. Raises
-    `MissingPackageError` for a tokenizer that needs what is not here.
+    tokenize: what the user asked for. told: the target language, as the model says it. Raises as
+    `check_installed` does.
     """
     if tokenize is not None:
         check_installed(tokenize)
@@ -135,13 +136,19 @@ def script_of(references: Sequence[str]) -> str:
 
 
 def check_installed(name: str) -> None:
-    """Raise `MissingPackageError` if what a tokenizer of BLEU imports is not installed."""
+    """Raise `MissingPackageError` if a tokenizer of BLEU needs a package that is not there.
+
+    `DataError` if it reads a file that is not there.
+    """
     record = BLEU_TOKENIZERS.of(name)
     if not record.installed:
         raise MissingPackageError(
             f"BLEU's tokenizer {name} needs {' and '.join(record.requires)}, which is not "
             f'installed. Install it: pip install "{record.install}".'
         )
+    if record.downloaded:
+        require("sacrebleu", "BLEU")
+        _check_downloaded(name)
 
 
 def scores(
@@ -181,12 +188,10 @@ def _for_language(language: str, why: str, references: Sequence[str]) -> Choice:
 
 
 def _bleu(name: str) -> Any:
-    """sacrebleu's BLEU with a tokenizer; `DataError` if that cannot be read here."""
+    """sacrebleu's BLEU with a tokenizer, if that is here."""
     import sacrebleu
 
     check_installed(name)
-    if BLEU_TOKENIZERS[name].downloaded:
-        _check_downloaded(name)
     return sacrebleu.BLEU(tokenize=name)
 
 

@@ -61,7 +61,7 @@ class Vocabulary:
         except Exception as error:
             raise DataError(
                 f"The tokenizer cannot read {self.data}: {error} Take text that it knows, or a "
-                "tokenizer with an unk_token."
+                "tokenizer with an unk_token and a pad_token."
             ) from error
         # A slow tokenizer without an unk_token has no id at all for a word that it does not know.
         if isinstance(found["input_ids"], list) and None in found["input_ids"]:

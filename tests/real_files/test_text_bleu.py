@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from huggingface_hub import metadata_load
 from transformers import AutoTokenizer
 
 import ffmerge_core as fm
@@ -191,14 +192,13 @@ def test_a_file_that_sacrebleu_would_download_is_asked_for(
     from sacrebleu.tokenizers import tokenizer_spm
 
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
-    choice = choose(name, None, paired(CHINESE))
     with pytest.raises(DataError, match=rf"which is not there.*BLEU\(tokenize='{name}'\)"):
-        bleu.scores(CHINESE, CHINESE, choice)
+        pairs_task(tokenize=name)
     path = tmp_path / "models" / Path(tokenizer_spm.SPM_MODELS[name]["url"]).name
     path.parent.mkdir()
     path.write_bytes(opus.pieces(1))
     said = worse(CHINESE)
-    (own, _), notes = bleu.scores(said, CHINESE, choice)
+    (own, _), notes = bleu.scores(said, CHINESE, choose(name, None, paired(CHINESE)))
     assert own.figure.value == theirs(name, said, CHINESE)
     assert f"tok:{name}|" in notes["BLEU"]
 
@@ -225,10 +225,16 @@ def test_a_model_card_tells_the_language_where_it_says_which_is_the_target(
     folder = opus.folder(tmp_path, target="mul")
     if text is not None:
         (folder / "README.md").write_text(text, "utf-8")
+    if card in ("one language", "another language"):
+        assert metadata_load(folder / "README.md")["language"] in (language, [language])
     task = fm.load(folder, task=opus.pairs_file(tmp_path)).task
     assert isinstance(task, fm.Translation)
     assert (task.language, task.told_by) == (language, "the model card" if language else "")
     assert task.bleu_tokenizer.name == tokenizer
+    model = fm.load(folder, task=opus.pairs_file(tmp_path))
+    saved = fm.load(fm.save(model, tmp_path / "saved").folder).task
+    assert isinstance(saved, fm.Translation)
+    assert saved.bleu_tokenizer == task.bleu_tokenizer, "though the card stays behind"
 
 
 def test_the_tokenizer_s_word_comes_before_the_card_s_and_the_user_s_before_both(
