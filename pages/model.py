@@ -16,6 +16,8 @@ from pages._ui.pieces.widgets import figure_row, guarded, next_step, score_text
 from pages._ui.state.shared import warm_up
 from pages._ui.state.subject import Subject
 
+LONGEST_TABLE = 16  # rows, of 35 pixels each
+
 
 def overview(subject: Subject) -> None:
     st.write(subject.description)
@@ -71,7 +73,8 @@ def anatomy(subject: Subject) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height="content",
+        # So many rows that the page goes on below them scroll.
+        height="content" if len(table) <= LONGEST_TABLE else 35 * (LONGEST_TABLE + 1),
         column_config={
             "Parameters": st.column_config.NumberColumn(format="localized"),
             "Share of the model": st.column_config.NumberColumn(format="%.1f%%"),

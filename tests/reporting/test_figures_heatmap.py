@@ -151,3 +151,7 @@ def test_a_table_of_different_rows_and_columns_is_refused():
         similarity_heatmap(matrix(3).iloc[:2])
     with pytest.raises(DataError, match="at least one"):
         similarity_heatmap(matrix(0))
+
+
+def test_many_small_cells_have_no_lines_between_them():
+    assert [similarity_heatmap(matrix(n)).data[0].xgap for n in (36, 80)] == [1, 0]

@@ -20,6 +20,7 @@ _SIMILARITY = "fm.similarity_matrix(feats) gives one."
 # Room in cells around the outermost ones, without which their outlines are cut in half.
 EDGE = 0.06
 LABELLED_CELLS = 16
+LINED_CELLS = 40
 MOST_TICKS = 36
 # Pixels around the square of cells: title above, axis and colour scale below.
 ABOVE, BELOW = 50, 130
@@ -105,7 +106,10 @@ def _colours(values: np.ndarray, side: int) -> list[go.Heatmap]:
         "hoverinfo": "skip", "texttemplate": "%{text}",
     }  # fmt: skip
     if len(values) > LABELLED_CELLS:
-        return [go.Heatmap(common, z=shown, texttemplate=None, colorbar=_scale(side))]
+        # Between many small cells, lines would take more room than they part.
+        line = 1 if len(values) <= LINED_CELLS else 0
+        lines = {"xgap": line, "ygap": line, "texttemplate": None}
+        return [go.Heatmap(common | lines, z=shown, colorbar=_scale(side))]
     text = np.array([[_short(value) for value in row] for row in values])
     return [
         go.Heatmap(

@@ -136,10 +136,12 @@ def _folder() -> None:
     st.write(
         "A folder with safetensors weights, saved here, by transformers' `save_pretrained` or by "
         "timm's `save_for_hf`. Or a model of the hub, which is downloaded once: `timm:name`, or "
-        "`hf:organisation/name` with `@` and a branch, tag or commit behind it if you want. "
-        f"Known families: {', '.join(FAMILIES)}. The groups that you picked on the open model are "
-        "kept with that model."
+        "`hf:organisation/name` with `@` and a branch, tag or commit behind it if you want. The "
+        "groups that you picked on the open model are kept with that model."
     )
+    with st.popover("Which models open?"):
+        for family in FAMILIES.values():
+            st.markdown(f"**{family.label}** :small[{family.name}]  \n{family.help}")
     folder = st.text_input(
         "Folder on this computer, or a model of the hub",
         key="folder",
@@ -151,8 +153,7 @@ def _folder() -> None:
         key="measured_on",
         format_func=MEASURED_ON.__getitem__,
     )
-    formats = " ".join(kind.format for kind in TASKS.values())
-    given = _data_inputs("folder", formats) if measured_on == OWN else None
+    given = _data_inputs("folder", _formats()) if measured_on == OWN else None
     fidelity = st.toggle(FIDELITY, key="folder-fidelity", help=FIDELITY_HELP)
     if st.button("Open model", type="primary", icon=":material/folder_open:"):
         if not folder:
@@ -161,6 +162,15 @@ def _folder() -> None:
             )
         own = DIGITS if measured_on == DIGITS else None
         _open(Opened(folder, _given(*given) if given else own, fidelity))
+
+
+def _formats() -> str:
+    """How data of each kind has to look, a line each; kinds that read the same share one."""
+    kinds: dict[str, list[str]] = {}
+    for kind in TASKS.values():
+        kinds.setdefault(kind.format, []).append(kind.label)
+    lines = (f"- **{', '.join(labels)}.** {format}" for format, labels in kinds.items())
+    return "\n".join(lines) + "\n\n"
 
 
 def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
