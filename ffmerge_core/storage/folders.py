@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,15 @@ import torch
 from torch import nn
 
 from ffmerge_core import demos
-from ffmerge_core.errors import SourceError, UnsupportedModelError
-from ffmerge_core.models.families import known_classes, refuse_by_name
+from ffmerge_core.errors import SourceError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.library import (
+    cannot_open,
+    one_line,
+    quiet_transformers,
+    transformers_class,
+)
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
 
 CONFIG = "config.json"
@@ -101,7 +105,7 @@ def build(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The model that config.json describes, its weights not read yet."""
     if "architecture" in config:
         return build_timm(folder, config)
-    kind, settings = _transformers_class(folder, config)
+    kind, settings = transformers_class(folder, config)
     try:
         module: nn.Module = kind(settings)
         if (folder / _GENERATION).is_file():
@@ -110,7 +114,7 @@ def build(folder: Path, config: dict[str, Any]) -> nn.Module:
             generation: Any = GenerationConfig.from_pretrained(folder, local_files_only=True)
             module.generation_config = generation
     except Exception as error:
-        raise _cannot_open(folder, error) from None
+        raise cannot_open(folder, error) from None
     return module
 
 
@@ -131,25 +135,8 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
     # A damaged file, or a package that this tokenizer needs; the error says which.
     except Exception as error:
         raise SourceError(
-            f"transformers cannot read the tokenizer in {folder}: {_one_line(error)}"
+            f"transformers cannot read the tokenizer in {folder}: {one_line(error)}"
         ) from None
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars on the terminal, and no report: a callback and a sentence say it here."""
-    from transformers.utils import logging
-
-    library: Any = logging  # its functions have no annotations
-    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
-    library.disable_progress_bar()
-    library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if shown:
-            library.enable_progress_bar()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -190,42 +177,9 @@ def _check_weights(folder: Path) -> None:
             ) from None
 
 
-def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
-    """The class that config.json names, and the configuration as transformers reads it."""
-    import transformers
-
-    classes = config.get("architectures") or []
-    one = isinstance(classes, list) and len(classes) == 1
-    found = getattr(transformers, str(classes[0]), None) if one else None
-    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        named = ", ".join(map(str, classes)) or "no class named"
-        raise UnsupportedModelError(
-            f"{folder} holds a {config['model_type']} model ({named}), and transformers itself has "
-            "no class of that name. Code that comes with a model never runs here. Save it as one "
-            "of transformers' own classes."
-        )
-    kind: Any = found
-    try:
-        settings = transformers.AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
-    if not isinstance(settings, kind.config_class):
-        raise SourceError(
-            f"{folder / CONFIG} describes a {config['model_type']} model but names the class "
-            f"{classes[0]}. Save the model again."
-        )
-    if kind.__name__ not in known_classes("transformers"):
-        with torch.device("meta"), quiet_transformers():
-            # Weights of experts may take longer to read than anyone would wait for a refusal.
-            refuse_by_name(kind(settings))
-    return kind, settings
-
-
 def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
     """The module with its weights, and the names in the files that it has no use for."""
-    kind, settings = _transformers_class(folder, config)
+    kind, settings = transformers_class(folder, config)
     try:
         with quiet_transformers():
             module, found = kind.from_pretrained(
@@ -240,7 +194,7 @@ def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module,
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
+        raise cannot_open(folder, error) from None
     assert isinstance(module, nn.Module)
     refuse_shapes(folder, found["mismatched_keys"])
     stored = _Stored(folder, module)
@@ -290,15 +244,3 @@ class _Stored:
         with safe_open(path, framework="pt") as weights:
             tensor: torch.Tensor = weights.get_tensor(stored)
         return tensor
-
-
-def _cannot_open(folder: Path, error: Exception) -> SourceError:
-    return SourceError(f"transformers cannot open {folder}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    if "above report" in said:
-        # A table on the terminal, which was not shown.
-        return "its weights cannot be converted to the names that transformers has today"
-    return said

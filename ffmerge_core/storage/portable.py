@@ -13,8 +13,9 @@ from ffmerge_core.errors import SourceError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, names_by_role, shared_copy
 from ffmerge_core.models.ties import set_ties, ties
-from ffmerge_core.storage.folders import WEIGHTS, RawModel, open_folder, quiet_transformers
+from ffmerge_core.storage.folders import WEIGHTS, RawModel, open_folder
 from ffmerge_core.storage.gaps import state_in_own_memory, write_once
+from ffmerge_core.storage.library import quiet_transformers
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, tie_again
 

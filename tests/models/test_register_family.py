@@ -17,8 +17,7 @@ from tests.conftest import randomise
 from tests.models.tiny import NoiseTask, logits
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer
 
-VOCABULARY = 70
-LAST_TWO = ("decoder.1", "decoder.2")
+VOCABULARY, LAST_TWO = 70, ("decoder.1", "decoder.2")
 
 HELIUM = fm.Family(
     "transformers Helium",
@@ -83,8 +82,7 @@ def helium() -> nn.Module:
             HeliumConfig(
                 vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
                 num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-                max_position_embeddings=16,
-                bos_token_id=0, eos_token_id=0,
+                max_position_embeddings=16, bos_token_id=0, eos_token_id=0,
             )
         )
     )  # fmt: skip

@@ -63,13 +63,13 @@ def register_family(family: Family) -> Family:
     Examples
     --------
     >>> import ffmerge_core as fm
-    >>> llama = fm.Family(
-    ...     "transformers Llama",
-    ...     "Llama",
+    >>> helium = fm.Family(
+    ...     "transformers Helium",
+    ...     "Helium",
     ...     "Decoders that write text, with a gate in every FF sublayer.",
-    ...     "Touvron et al. 2023, arXiv:2302.13971",
+    ...     "Kyutai 2025, Helium 1",
     ...     kind="language-modeling",
-    ...     classes=(("transformers", "LlamaForCausalLM"),),
+    ...     classes=(("transformers", "HeliumForCausalLM"),),
     ...     attention=("self_attn",),
     ...     embeddings=("model.embed_tokens",),
     ...     head=("lm_head",),
@@ -86,8 +86,8 @@ def register_family(family: Family) -> Family:
     ...     ),
     ...     example=fm.token_example,
     ... )
-    >>> fm.register_family(llama).name
-    'transformers Llama'
+    >>> fm.register_family(helium).name
+    'transformers Helium'
     """
     if not isinstance(family, Family):
         raise UnsupportedModelError(f"A Family was expected; {clipped(family)} was found.")
