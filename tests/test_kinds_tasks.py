@@ -151,7 +151,7 @@ def test_every_page_shows_them(folder: Path, data: Path) -> None:
     tab.text_input(key="folder").set_value(str(folder))
     tab.radio(key="measured_on").set_value("own").run()
     assert RIDDLES.format in sentences(tab)
-    assert "transformers Marian, own Llama." in sentences(tab)
+    assert "**Own** :small[own Llama]" in sentences(tab)
     tab.text_input(key="folder-path").set_value(str(data))
     press(tab, "Open model")
     assert "Validation surprise" in metrics(tab)
@@ -240,7 +240,10 @@ def test_the_records_are_read_without_torch() -> None:
 
 def test_each_record_stands_in_its_order_and_says_what_it_is() -> None:
     assert list(METRICS)[-1] == "surprise"
-    assert list(TASKS) == ["image-classification", "language-modeling", "translation", "riddles"]
+    assert list(TASKS) == [
+        "image-classification", "language-modeling", "masked-language-modeling",
+        "text-classification", "translation", "riddles",
+    ]  # fmt: skip
     for record in (*METRICS.values(), *TASKS.values(), *FAMILIES.values()):
         assert record.label
         assert record.help.endswith(".")
