@@ -26,7 +26,8 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.sources.data import check_task, choose_task, data_name
 from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
-from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
+from ffmerge_core.storage.folders import CONFIG, open_folder, resolved
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import Record, read_record
 from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
@@ -145,6 +146,7 @@ def load(
         quantized=quantized,
         left_out=opened.left_out,
         without_power=without_power,
+        stored=opened.stored,
     )
     chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)
