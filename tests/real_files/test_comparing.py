@@ -63,10 +63,14 @@ def test_flags_and_content_that_disagree_open_right_or_not_at_all(
     module: Any = build()
     module.save_pretrained(tmp_path / "original")
     flagged(tmp_path / "original", flags)
+    model, why = None, ""
     try:
         model = fm.load(tmp_path / "original", task=NoiseTask(module))
     except SourceError as refused:
-        assert "lack" in str(refused) or "unknown" in str(refused) or "other values" in str(refused)
+        why = str(refused)
+    if model is None:
+        # What the flags hold apart is in the file once.
+        assert "lack" in why or "unknown model.shared.weight" in why
         return
     batch = model.family.example(module)
     assert torch.equal(logits(model.model, batch), logits(module, batch))
