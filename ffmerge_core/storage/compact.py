@@ -14,6 +14,7 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.reductions import lay_out
 from ffmerge_core.storage.folders import CONFIG, beside, build, checked_config, say_type
 from ffmerge_core.storage.gaps import read_into, state_to_write, write_once
+from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, in_config, is_reduced, tie_again
@@ -36,6 +37,10 @@ def write(model: LoadedModel, draft: Path) -> int:
 def read(folder: Path, record: Record) -> RawModel:
     """Tied as it was before the weights are read, strictly."""
     config = checked_config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise SourceError(f"{folder} holds no {WEIGHTS}, where the weights were. Save it again.")
+    entries = entries_in([folder / WEIGHTS])
+    refuse_too_large(folder, config, entries, lambda: build(folder, config), copies=False)
     module = build(folder, config)
     sublayers = checked_sublayers(folder, module, record)
     if is_reduced(record.plan) and not in_config(record.plan):
@@ -44,9 +49,7 @@ def read(folder: Path, record: Record) -> RawModel:
     if record.quantize is not None:
         check_installed(record.quantize, SourceError)
         sublayers = lay_out_int8(module, family_of(module), sublayers, blank, record.quantize)
-    if not (folder / WEIGHTS).is_file():
-        raise SourceError(f"{folder} holds no {WEIGHTS}, where the weights were. Save it again.")
-    stored = read_into(module, folder, entries_in([folder / WEIGHTS]))
+    stored = read_into(module, folder, entries)
     return replace(beside(folder, module, config), sublayers=sublayers, stored=stored)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.storage.comparing import refuse_other_values
 from ffmerge_core.storage.gaps import left_out, read_into, refuse_shapes
+from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.weights import Entry, entries_in
 
@@ -63,8 +64,9 @@ def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the file."""
     from timm.models import clean_state_dict
 
-    module = build_timm(folder, config)
     stored: dict[str, Entry] = clean_state_dict(entries_in([_weights(folder)]))
+    refuse_too_large(folder, config, stored, lambda: build_timm(folder, config))
+    module = build_timm(folder, config)
     wanted = module.state_dict()
     refuse_shapes(
         folder,

@@ -19,6 +19,7 @@ from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.models.families import known_classes
 from ffmerge_core.storage.comparing import refuse_changes, types_of
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.weights import INDEX, WEIGHTS, entries_in, in_memory, sharded
 
@@ -40,6 +41,7 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the files."""
     kind, settings = _class_of(folder, config)
     entries = entries_in(_files(folder))
+    refuse_too_large(folder, config, entries, lambda: build_transformers(folder, config))
     read = {name: in_memory(entry.read()) for name, entry in entries.items()}
     try:
         with quiet_transformers():
