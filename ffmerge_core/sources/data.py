@@ -39,9 +39,10 @@ def data_name(wanted: Task | str | Path | None) -> str | None:
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"“{wanted}” cannot be the path of data ({error}).") from None
     if not found:
+        taken = ", ".join(dict.fromkeys(kind.data for kind in TASKS.values()))
         raise DataError(
             f'There is no built-in data called "{wanted}", and no file or folder {path}. Give '
-            f'"{DIGITS}", or the path of {", ".join(kind.data for kind in TASKS.values())}.'
+            f'"{DIGITS}", or the path of {taken}.'
         )
     return str(path)
 
