@@ -57,6 +57,8 @@ class LanguageModeling:
         Tokens that the model sees at once.
     known : int, optional
         Token ids that the model knows: those below. A text with another is refused.
+    notes : mapping of str to str, optional
+        How the data was read; every score carries them.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class LanguageModeling:
     texts: Mapping[Split, Sequence[str]]
     context: int
     known: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
     _streams: dict[Split, Stream] = field(default_factory=dict, repr=False)
 
     kind = "language-modeling"
@@ -173,7 +176,7 @@ class LanguageModeling:
             Measure.ratio(LOSS, losses, n_tokens),
             Measure.ratio("bits per byte", np.array(losses) / math.log(2), n_bytes),
         ]
-        return Evaluation.of(split, measures, predictions, {"scored": self._how(windows, n_bytes)})
+        return Evaluation.of(split, measures, predictions, self._how(windows, n_bytes))
 
     def continue_text(self, model: nn.Module, prompt: str, max_new_tokens: int = 60) -> str:
         """What the model writes after `prompt` (of a long one, its end), greedily; that only.
@@ -289,9 +292,8 @@ class LanguageModeling:
                 length = window.stop - window.start
                 yield window, losses[:length], predicted[:length]
 
-    def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> str:
-        n_tokens = sum(window.n_scored for window in windows)
-        return (
-            f"{n_tokens:,} tokens of {sum(n_bytes):,.0f} bytes in {len(windows):,} windows of "
-            f"{self.context} tokens moved by {self.context // 2}"
-        )
+    def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> dict[str, str]:
+        tokens, size = sum(window.n_scored for window in windows), sum(n_bytes)
+        how = f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of "
+        how += f"{self.context} tokens moved by {self.context // 2}"
+        return {"scored": how, **self.notes}
