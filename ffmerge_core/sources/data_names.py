@@ -87,7 +87,7 @@ def is_hub_data(name: str) -> bool:
 
 def hub_data(name: str) -> HubData:
     """Read the name of a data set. Raises `DataError` for one that is none."""
-    found = _NAME.fullmatch(name.removeprefix(HUB).strip())
+    found = _NAME.fullmatch(name.removeprefix(HUB))
     if found is None or ".." in f"{found['repo']}/{found['config']}/{found['revision']}":
         raise DataError(
             f"“{name[:200]}” is no data set of the hub; hf:organisation/name was expected, with "

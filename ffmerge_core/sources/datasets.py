@@ -6,6 +6,7 @@ repository never runs. What was read is kept on this computer.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -165,13 +166,6 @@ class Rows:
                 f"{self.data.in_words} has its data as {files}; files of {', '.join(FORMATS)} were "
                 f"expected. {_try_converted(self.data)}"
             )
-        inside = f"hf://datasets/{self.data.repo}@{self.data.revision}/"
-        for file in (file for each in builder.config.data_files.values() for file in each):
-            if not str(file).startswith(inside) or ".." in str(file):
-                raise DataError(
-                    f"The card of {self.data.repo} names a file outside of the repository, and "
-                    "such files are not read. Choose another configuration or data set."
-                )
         return files, builder.as_streaming_dataset()
 
     def _builder(self) -> Any:
@@ -186,7 +180,7 @@ class Rows:
         try:
             return load_dataset_builder(place, config, revision=revision)
         except ValueError as error:
-            if "onfig" not in str(error):
+            if not str(error).startswith(("BuilderConfig", "Config name")):
                 raise
         if config is not None:
             from datasets.data_files import EmptyDatasetError
@@ -208,26 +202,37 @@ class Rows:
 
 @contextmanager
 def _sentences(data: HubData) -> Iterator[None]:
-    """Make a `DataError` of whatever the hub or the library answers. No address is shown."""
+    """Make a `DataError` of whatever the hub or the library answers. No address is shown.
+
+    What the libraries would log or draw of it meanwhile is not: the sentence is enough.
+    """
+    logs = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [log.level for log in logs]
     try:
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
         yield
     except FFMergeError:
         raise
     except Exception as error:
         raise DataError(_in_words(data, error)) from None
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
-def _in_words(data: HubData, error: Exception) -> str:
-    from datasets import exceptions
+def _in_words(data: HubData, found: Exception) -> str:
+    from datasets.exceptions import DataFilesNotFoundError
     from huggingface_hub import errors
 
+    error = _behind(found)
     asked = f"{data.repo} at {data.revision}" if data.revision else data.repo
-    if isinstance(error, errors.GatedRepoError) or "gated dataset" in str(error):
+    if isinstance(error, errors.GatedRepoError) or "is a gated dataset" in str(error):
         return (
             f"The data set {data.repo} is gated: its owner asks for a login and for consent to "
             "terms. Accept them on its page, then set HF_TOKEN or run `hf auth login`."
         )
-    if isinstance(error, errors.RepositoryNotFoundError | exceptions.DatasetNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError):
         return (
             f"The hub knows no data set {data.repo}, or it is private and your login may not read "
             "it. Check the spelling, or set HF_TOKEN to a token that may."
@@ -239,17 +244,22 @@ def _in_words(data: HubData, error: Exception) -> str:
         )
     if isinstance(error, errors.HfHubHTTPError):
         return answer_in_words(f"the data set {asked}", error, OTHER)
-    if isinstance(error, ConnectionError | TimeoutError | unreachable()):
+    if isinstance(error, (ConnectionError, TimeoutError, *unreachable())):
         return (
             f"The hub cannot be reached, and this of the data set {asked} was not read on this "
             f"computer before. Connect it, or give {OTHER}."
+        )
+    if "don't belong to" in str(error):
+        return (
+            f"The card of {data.repo} names a file outside of the repository, and such files are "
+            f"not read. {_try_converted(data)}"
         )
     if "scripts are no longer supported" in str(error):
         return (
             f"{data.repo} is read by a script, and code of a repository never runs. "
             f"{_try_converted(data)}"
         )
-    if isinstance(error, exceptions.DataFilesNotFoundError | FileNotFoundError):
+    if isinstance(error, DataFilesNotFoundError | FileNotFoundError):
         return (
             f"{data.in_words} has no files of {', '.join(FORMATS)} that could be read. "
             f"{_try_converted(data)}"
@@ -259,6 +269,19 @@ def _in_words(data: HubData, error: Exception) -> str:
         f"{data.in_words} cannot be read: {said}. Choose another configuration or revision, or "
         f"give {OTHER}."
     )
+
+
+def _behind(error: BaseException) -> BaseException:
+    """What the hub answered, or that it did not; `datasets` hides it behind errors of its own."""
+    from huggingface_hub import errors
+
+    told: tuple[type[Exception], ...] = (errors.HfHubHTTPError, *unreachable())
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, told) and not isinstance(each, errors.EntryNotFoundError):
+            return each
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def _format_of(builder: Any) -> str:
