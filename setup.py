@@ -31,6 +31,7 @@ setup(
     package_dir={DASHBOARD: ".", f"{DASHBOARD}.pages": "pages"},
     package_data={
         DASHBOARD: [".streamlit/config.toml"],
+        f"{DASHBOARD}.pages._ui": ["icon.png"],
         f"{DASHBOARD}.pages._ui.merge": ["*.css", "*.html", "*.js"],
         "ffmerge_core": ["*.pyi", "py.typed", "demos/*/*.json", "demos/*/*.safetensors"],
     },

@@ -141,7 +141,8 @@ def test_a_recipe_says_which_data_under_which_python() -> None:
 
 def test_a_recipe_stored_before_they_were_known_fixes_neither() -> None:
     stored = Recipe("demo:vit-digits", MergePlan((("a", "b"),))).to_dict()
-    for key in ("data", "fidelity", "data_revision", "python", "tokenize"):
+    assert "tokenize" not in stored, "as recipes said before there was a choice"
+    for key in ("data", "fidelity", "data_revision", "python"):
         del stored[key]
     recipe = Recipe.from_dict(stored)
     assert (recipe.data, recipe.fidelity) == (None, False)

@@ -236,7 +236,7 @@ def check_source(recipe: Recipe, model: LoadedModel) -> None:
     if recipe.tokenize not in (None, used := tokenize_of(task)):
         raise PlanError(
             f"This recipe's BLEU splits sentences by {recipe.tokenize}, and the model at hand was "
-            f"opened with {used or 'none chosen'}. Open it with tokenize={recipe.tokenize!r}."
+            f"opened with tokenize={used!r}. Open it with tokenize={recipe.tokenize!r}."
         )
     found = unlike(recipe, revision=model.revision, data_revision=task.revision, python=here)
     if found is None:

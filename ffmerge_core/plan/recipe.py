@@ -90,7 +90,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()
-        return {**asdict(self), "plan": self.plan.to_dict(), "recovery": recovery}
+        values = {**asdict(self), "plan": self.plan.to_dict(), "recovery": recovery}
+        if self.tokenize is None:
+            # As recipes said before there was a choice.
+            del values["tokenize"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:

@@ -66,6 +66,7 @@ def _record(run: Run | None) -> Record:
         "sublayers removed": _removed(plan),
         "data": recipe.get("data"),
         "fidelity": recipe.get("fidelity", False) if run else None,
+        "tokenize": recipe.get("tokenize"),
         "recovery steps": recovery_steps(recipe),
         "learning rate": recovery.get("learning_rate"),
         "batch size": recovery.get("batch_size"),

@@ -180,7 +180,10 @@ def _tokenizer(model: LoadedModel) -> Any:
 
 def _known(model: LoadedModel, table: str) -> int | None:
     """How many token ids a table of the model has; None for a module that does not tell."""
-    found: Any = getattr(model.model, table, lambda: None)()
+    try:
+        found: Any = getattr(model.model, table, lambda: None)()
+    except NotImplementedError:  # as transformers says that it does not know
+        return None
     return None if found is None else int(found.weight.shape[0])
 
 

@@ -42,12 +42,16 @@ class Record:
     ties: Ties | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        values = {
             "format": _FORMAT,
             **asdict(self),
             "plan": self.plan.to_dict() if self.plan else None,
             "recipe": self.recipe.to_dict() if self.recipe else None,
         }
+        if self.tokenize is None:
+            # As records said before there was a choice, so that earlier versions read them.
+            del values["tokenize"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:

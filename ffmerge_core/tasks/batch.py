@@ -92,10 +92,15 @@ class Batch:
 def _decoder_inputs(model: nn.Module, reference: Tensor) -> dict[str, Tensor]:
     """What the decoder reads of a reference: the model's first token, then all but the last."""
     shift: Any = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    if shift is None:
+    first = getattr(getattr(model, "config", None), "decoder_start_token_id", None)
+    if shift is not None:
+        ids: Tensor = shift(labels=reference)
+    elif isinstance(first, int):
+        ids = reference.roll(1, 1)
+        ids[:, 0] = first
+    else:
         # A wrapper of the model: it makes them itself, and a loss that nobody asked for.
         return {"labels": reference}
-    ids: Tensor = shift(labels=reference)
     # Behind its end the library pads, perhaps with a token that the model does not know.
     ended = reference.roll(1, 1) == IGNORED
     ended[:, 0] = False

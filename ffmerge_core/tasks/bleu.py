@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import is_normalized
 
 import numpy as np
 
 from ffmerge_core.errors import DataError, MissingPackageError
+from ffmerge_core.extras import require
 from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.tasks.measures import Measure
 
@@ -52,6 +54,13 @@ _LETTERS_A_WORD = 5
 _LEAST_KANA = 0.1
 
 
+class Told(NamedTuple):
+    """The code of a language, such as "zh", and who says it."""
+
+    language: str
+    by: str
+
+
 class Choice(NamedTuple):
     """A tokenizer of sacrebleu by its name, and who chose it: "as chosen"."""
 
@@ -64,26 +73,27 @@ class Choice(NamedTuple):
         return f"{self.name}, {self.why}"
 
 
-def choose(
-    tokenize: str | None, language: str | None, told_by: str, pairs: Sequence[Pair]
-) -> Choice:
+def choose(tokenize: str | None, told: Told | None, pairs: Sequence[Pair]) -> Choice:
     """The tokenizer for the references of `pairs`.
 
-    tokenize: what the user asked for. language: the target's code, as the model says it. told_by:
-    where it says so. Raises `MissingPackageError` for a tokenizer that needs what is not here.
+    tokenize: what the user asked for. told: the target language, as the model says it. Raises as
+    `check_installed` does.
     """
     if tokenize is not None:
         check_installed(tokenize)
         return Choice(tokenize, "as chosen")
     references = [reference for _, reference in pairs]
-    for code, why in (
-        (language, f"by the target language {language}, as {told_by} says"),
-        (label_of(pairs), "by the language that the source sentences ask for"),
-        (script_of(references), "by the references' script"),
-    ):
-        if code is not None and (known := language_of(code)) is not None:
-            return _for_language(known, why, references)
-    return _for_language("", "by the references' script", references)
+    by_script = "by the references' script"
+    label = label_of(pairs)
+    said = (
+        told and Told(told.language, f"by the target language {told.language}, as {told.by} says"),
+        label and Told(label, "by the language that the source sentences ask for"),
+        Told(script_of(references), by_script),
+    )
+    for each in said:
+        if each and (known := language_of(each.language)) is not None:
+            return _for_language(known, each.by, references)
+    return _for_language("", by_script, references)
 
 
 def language_of(code: str) -> str | None:
@@ -95,6 +105,16 @@ def language_of(code: str) -> str | None:
             return None
         found.add(_LANGUAGES.get(first, ""))
     return found.pop() if len(found) == 1 else None
+
+
+def said_by_tokenizer(tokenizer: Any) -> Told | None:
+    """The target language as Marian's tokenizers and those of many languages have it."""
+    kept = getattr(tokenizer, "init_kwargs", {})
+    for name in ("target_lang", "tgt_lang"):
+        found = getattr(tokenizer, name, None) or kept.get(name)
+        if isinstance(found, str) and language_of(found) is not None:
+            return Told(found, f"the tokenizer's {name}")
+    return None
 
 
 def label_of(pairs: Sequence[Pair]) -> str | None:
@@ -116,13 +136,19 @@ def script_of(references: Sequence[str]) -> str:
 
 
 def check_installed(name: str) -> None:
-    """Raise `MissingPackageError` if what a tokenizer of BLEU imports is not installed."""
+    """Raise `MissingPackageError` if a tokenizer of BLEU needs a package that is not there.
+
+    `DataError` if it reads a file that is not there.
+    """
     record = BLEU_TOKENIZERS.of(name)
     if not record.installed:
         raise MissingPackageError(
             f"BLEU's tokenizer {name} needs {' and '.join(record.requires)}, which is not "
             f'installed. Install it: pip install "{record.install}".'
         )
+    if record.downloaded:
+        require("sacrebleu", "BLEU")
+        _check_downloaded(name)
 
 
 def scores(
@@ -138,7 +164,13 @@ def scores(
         rows = np.array(statistics, dtype=np.float64)
         measures.append(Measure(name, rows, _formula(metric)))
         notes[name] = str(metric.get_signature())
-    return measures, {**notes, "BLEU's tokenizer": tokenizer.note}
+    notes["BLEU's tokenizer"] = tokenizer.note
+    if apart := sum(not is_normalized("NFC", text) for text in references):
+        notes["references"] = (
+            f"{apart} of {len(references)} have letters in two parts (Unicode's NFD), which match "
+            "none in one part (NFC)"
+        )
+    return measures, notes
 
 
 def _for_language(language: str, why: str, references: Sequence[str]) -> Choice:
@@ -156,12 +188,10 @@ def _for_language(language: str, why: str, references: Sequence[str]) -> Choice:
 
 
 def _bleu(name: str) -> Any:
-    """sacrebleu's BLEU with a tokenizer; `DataError` if that cannot be read here."""
+    """sacrebleu's BLEU with a tokenizer, if that is here."""
     import sacrebleu
 
     check_installed(name)
-    if BLEU_TOKENIZERS[name].downloaded:
-        _check_downloaded(name)
     return sacrebleu.BLEU(tokenize=name)
 
 

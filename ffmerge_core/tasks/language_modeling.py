@@ -119,9 +119,9 @@ class LanguageModeling:
 
         Documents are encoded when their turn comes, so never all of a large split at once.
         """
-        most = min(batch_size, self._vocabulary.rows(self.context))
-        for windows in batches(self._training_windows(seed), most):
-            yield self._batch(windows)
+        for windows in batches(self._training_windows(seed), batch_size):
+            for part in self._vocabulary.within_bounds(map(len, windows)):
+                yield self._batch(windows[part])
 
     def training(self, seed: int, batch_size: int) -> Iterator[Batch]:
         """Full batches of windows of the training split, without end; its first token is given."""
@@ -203,8 +203,7 @@ class LanguageModeling:
                 raise DataError(
                     f"The model could not continue this text: {error} Use its own tokenizer."
                 ) from error
-        text: str = self.tokenizer.decode(written[0, given.shape[1] :], skip_special_tokens=True)
-        return text
+        return self._vocabulary.decoded([written[0, given.shape[1] :]])[0]
 
     def stream(self, split: Split) -> Stream:
         """A split's tokens; encoded once."""
@@ -232,7 +231,10 @@ class LanguageModeling:
         return Vocabulary(self.tokenizer, self.known, self.data)
 
     def _side_by_side(self, windows: Sequence[Window]) -> Iterator[list[Window]]:
-        return side_by_side(windows, self._vocabulary.rows(self.context))
+        for batch in side_by_side(windows):
+            lengths = (window.stop - window.start for window in batch)
+            for part in self._vocabulary.within_bounds(lengths):
+                yield batch[part]
 
     def _encode(self, text: str) -> Stream:
         """One document, the separator first."""

@@ -52,7 +52,7 @@ class Translation:
         How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
         By default what the target language asks for.
     language : str, optional
-        The code of the target language, such as "zh"; else the data shows it.
+        The code of the target language, such as "zh"; else the tokenizer or the data tells.
     told_by : str, default "the task"
         Who says what the language is.
     known, known_target : int, optional
@@ -119,8 +119,9 @@ class Translation:
     @cached_property
     def bleu_tokenizer(self) -> bleu.Choice:
         """How BLEU splits sentences, the same on every split, and who chose it."""
-        pairs = self.scored("validation")
-        return bleu.choose(self.tokenize, self.language, self.told_by, pairs)
+        told = bleu.Told(self.language, self.told_by) if self.language else None
+        told = told or bleu.said_by_tokenizer(self.tokenizer)
+        return bleu.choose(self.tokenize, told, self.scored("validation"))
 
     def size(self, split: Split) -> int:
         """Sentence pairs that a split is scored by."""
@@ -216,7 +217,7 @@ class Translation:
             ) from error
         # A row begins with the token that the decoder starts from.
         kept = [row[:limit] for row, limit in zip(ids, limits.tolist(), strict=True)]
-        texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
+        texts = Vocabulary(self.tokenizer, self.known_target, self.data).decoded(kept)
         return [text.strip() for text in texts]
 
     def _encoded(self, known: int | None, **role: Any) -> Mapping[str, Tensor]:
@@ -234,14 +235,10 @@ class Translation:
     def _within_bounds(self, pairs: Sequence[Pair]) -> Iterator[Batch]:
         """One batch, or several where the logits of one would take too much memory."""
         batch = self._batch(pairs)
+        lengths = batch.masks["decoder"].sum(1).tolist()
         vocabulary = Vocabulary(self.tokenizer, self.known_target, self.data)
-        if len(pairs) <= vocabulary.rows(batch.masks["decoder"].shape[1]):
-            yield batch
-            return
-        # Halves, not slices: where one sentence is long, only its own half is cut again.
-        middle = len(pairs) // 2
-        yield from self._within_bounds(pairs[:middle])
-        yield from self._within_bounds(pairs[middle:])
+        for part in vocabulary.within_bounds(lengths):
+            yield batch if len(pairs[part]) == len(pairs) else self._batch(pairs[part])
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
         source = self._encoded(self.known, text=[source for source, _ in pairs])
@@ -270,4 +267,4 @@ def _scores(
 ) -> tuple[list[Measure], dict[str, str]]:
     """BLEU and chrF of translations; without a tokenizer, by what the references show."""
     pairs = [("", reference) for reference in references]
-    return bleu.scores(said, references, tokenizer or bleu.choose(None, None, "", pairs))
+    return bleu.scores(said, references, tokenizer or bleu.choose(None, None, pairs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class Vocabulary:
         except Exception as error:
             raise DataError(
                 f"The tokenizer cannot read {self.data}: {error} Take text that it knows, or a "
-                "tokenizer with an unk_token."
+                "tokenizer with an unk_token and a pad_token."
             ) from error
         # A slow tokenizer without an unk_token has no id at all for a word that it does not know.
         if isinstance(found["input_ids"], list) and None in found["input_ids"]:
@@ -88,10 +89,39 @@ class Vocabulary:
             )
         return ids.masked_fill(unknown, self.padding)
 
-    def rows(self, length: int) -> int:
-        """How many sequences of so many tokens a batch has room for; one at least."""
-        words = self.known or len(self.tokenizer)
-        return max(1, _LOGIT_BYTES // (_BYTES_A_LOGIT * words * max(1, length)))
+    def within_bounds(self, lengths: Iterable[int]) -> Iterator[slice]:
+        """Which sequences go together, so that the logits of a batch have room; one at least.
+
+        lengths: of the sequences in their order, in tokens.
+        """
+        tokens = _LOGIT_BYTES // (_BYTES_A_LOGIT * (self.known or len(self.tokenizer)))
+        start = stop = longest = 0
+        for stop, length in enumerate(lengths, 1):
+            if max(longest, length) * (stop - start) > tokens and stop - start > 1:
+                yield slice(start, stop - 1)
+                start, longest = stop - 1, 0
+            longest = max(longest, length)
+        if stop > start:
+            yield slice(start, stop)
+
+    def decoded(self, rows: Sequence[Tensor]) -> list[str]:
+        """The texts of token ids, special tokens left out.
+
+        A model may write an id that its tokenizer has no token for, where its table is the larger
+        one: it stands for no text.
+        """
+        try:
+            texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        except (IndexError, KeyError, TypeError, ValueError):
+            named = [[id for id in row.tolist() if self._has_token(id)] for row in rows]
+            texts = self.tokenizer.batch_decode(named, skip_special_tokens=True)
+        return texts
+
+    def _has_token(self, id: int) -> bool:
+        try:
+            return isinstance(self.tokenizer.convert_ids_to_tokens(id), str)
+        except (IndexError, KeyError, TypeError, ValueError):
+            return False
 
     def _text(self, id: int) -> str:
         if not self.target:

@@ -47,10 +47,10 @@ def moving(n_predicted: int, context: int) -> list[Window]:
     return windows
 
 
-def side_by_side(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
-    """As many at once as a batch has room for, and `most` of them."""
+def side_by_side(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """As many at once as make a batch."""
     longest = max(window.stop - window.start for window in windows)
-    return batches(windows, min(most, max(1, _TOKENS_A_BATCH // longest)))
+    return batches(windows, max(1, _TOKENS_A_BATCH // longest))
 
 
 def padded(rows: Sequence[Tensor], value: int) -> Tensor:

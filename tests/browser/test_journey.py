@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,9 +19,14 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def app(page: Page, serve: Callable[[Path], str]) -> Page:
+def app(page: Page, serve: Callable[[Path], str]) -> Iterator[Page]:
+    """The app in a tab that asks nothing of any other computer, whatever a test does."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(serve(APP))
-    return page
+    yield page
+    assert asked
+    assert {urlsplit(url).hostname for url in asked} <= {"127.0.0.1", None}, "data: has no host"
 
 
 def test_the_whole_journey_by_dragging_a_box(app: Page) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from huggingface_hub import metadata_load
 from transformers import AutoTokenizer
 
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, MissingPackageError, PlanError
 from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.tasks import bleu
-from ffmerge_core.tasks.bleu import choose, language_of, script_of
+from ffmerge_core.tasks.bleu import Told, choose, language_of, script_of
 from tests.real_files import opus
 from tests.tasks.test_translation import pairs_task
 
@@ -53,7 +54,7 @@ def theirs(name: str, said: Sequence[str], references: Sequence[str]) -> float:
 @pytest.mark.parametrize("language", TEXTS)
 def test_a_translation_that_is_its_reference_scores_100(language: str) -> None:
     references = TEXTS[language] * 3
-    choice = choose(None, None, "", paired(references))
+    choice = choose(None, None, paired(references))
     measures, notes = bleu.scores(references, references, choice)
     score = measures[0].figure.value
     assert score == theirs(choice.name, references, references)
@@ -68,7 +69,7 @@ def test_a_translation_that_is_its_reference_scores_100(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh", "ja", "ko", "th"])
 def test_the_library_chooses_the_same_for_a_language(language: str) -> None:
-    choice = choose(None, language, "the task", paired(ENGLISH))
+    choice = choose(None, Told(language, "the task"), paired(ENGLISH))
     if BLEU_TOKENIZERS[choice.name].language in (language, None) and choice.name != "char":
         both = sacrebleu.BLEU(trg_lang=language), sacrebleu.BLEU(tokenize=choice.name)
         assert both[0].tokenizer_signature == both[1].tokenizer_signature
@@ -86,7 +87,7 @@ def test_the_library_chooses_the_same_for_a_language(language: str) -> None:
 def test_a_chosen_tokenizer_gives_sacrebleu_s_score_and_bootstrap(name: str, language: str) -> None:
     references = TEXTS[language] * 8
     said = worse(references)
-    (own, _), notes = bleu.scores(said, references, choose(name, None, "", paired(references)))
+    (own, _), notes = bleu.scores(said, references, choose(name, None, paired(references)))
     assert own.figure.value == theirs(name, said, references)
     assert (f"tok:{name}|" in notes["BLEU"], notes["BLEU's tokenizer"]) == (
         True,
@@ -105,7 +106,7 @@ def test_every_tokenizer_of_sacrebleu_is_offered_and_no_other() -> None:
     # "spm" is flores101 under a name that sacrebleu is giving up.
     assert set(BLEU_TOKENIZERS) == set(sacrebleu.BLEU.TOKENIZERS) - {"spm"}
     with pytest.raises(PlanError, match="tokenize is 'words'; it must be one of 13a, intl, zh"):
-        choose("words", None, "", paired(ENGLISH))
+        choose("words", None, paired(ENGLISH))
 
 
 @pytest.mark.parametrize(
@@ -152,12 +153,24 @@ def test_the_script_of_mixed_text(text: str, language: str) -> None:
     assert script_of([text]) == language
 
 
+def test_letters_in_two_parts_are_noted() -> None:
+    french = ["Il a été très fâché.", "Je ne sais pas."]
+    apart = [unicodedata.normalize("NFD", text) for text in french]
+    for references, noted in ((french, None), (apart, "1 of 2 have letters in two parts")):
+        measures, notes = bleu.scores(french, references, choose(None, None, paired(references)))
+        assert measures[0].figure.value == theirs("13a", french, references)
+        assert (notes.get("references") or "").startswith(noted or "")
+        assert ("references" in notes) == (noted is not None)
+
+
 def test_sources_that_ask_for_a_language_tell_it() -> None:
     asked = [(f">>cmn_Hans<< {text}", text) for text in ENGLISH]
-    assert choose(None, "mul", "the tokenizer", asked).name == "zh"
+    assert choose(None, Told("mul", "the tokenizer"), asked).name == "zh"
     mixed = [*asked, (">>fra<< It rains.", "Il pleut.")]
-    assert choose(None, "mul", "the tokenizer", mixed).note == "13a, by the references' script"
-    assert choose(None, "fr", "the tokenizer", asked).name == "13a"
+    assert (
+        choose(None, Told("mul", "the tokenizer"), mixed).note == "13a, by the references' script"
+    )
+    assert choose(None, Told("fr", "the tokenizer"), asked).name == "13a"
 
 
 @pytest.mark.parametrize("name", ["ja-mecab", "ko-mecab"])
@@ -165,7 +178,7 @@ def test_what_is_not_installed_is_a_sentence_if_it_is_asked_for(name: str) -> No
     language = name[:2]
     if BLEU_TOKENIZERS[name].installed:
         references = TEXTS[language]
-        own = bleu.scores(references, references, choose(name, None, "", paired(references)))[0][0]
+        own = bleu.scores(references, references, choose(name, None, paired(references)))[0][0]
         assert own.figure.value == theirs(name, references, references)
         return
     with pytest.raises(MissingPackageError, match=rf'pip install "sacrebleu\[{language}\]"'):
@@ -179,14 +192,13 @@ def test_a_file_that_sacrebleu_would_download_is_asked_for(
     from sacrebleu.tokenizers import tokenizer_spm
 
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
-    choice = choose(name, None, "", paired(CHINESE))
     with pytest.raises(DataError, match=rf"which is not there.*BLEU\(tokenize='{name}'\)"):
-        bleu.scores(CHINESE, CHINESE, choice)
+        pairs_task(tokenize=name)
     path = tmp_path / "models" / Path(tokenizer_spm.SPM_MODELS[name]["url"]).name
     path.parent.mkdir()
     path.write_bytes(opus.pieces(1))
     said = worse(CHINESE)
-    (own, _), notes = bleu.scores(said, CHINESE, choice)
+    (own, _), notes = bleu.scores(said, CHINESE, choose(name, None, paired(CHINESE)))
     assert own.figure.value == theirs(name, said, CHINESE)
     assert f"tok:{name}|" in notes["BLEU"]
 
@@ -213,10 +225,16 @@ def test_a_model_card_tells_the_language_where_it_says_which_is_the_target(
     folder = opus.folder(tmp_path, target="mul")
     if text is not None:
         (folder / "README.md").write_text(text, "utf-8")
+    if card in ("one language", "another language"):
+        assert metadata_load(folder / "README.md")["language"] in (language, [language])
     task = fm.load(folder, task=opus.pairs_file(tmp_path)).task
     assert isinstance(task, fm.Translation)
     assert (task.language, task.told_by) == (language, "the model card" if language else "")
     assert task.bleu_tokenizer.name == tokenizer
+    model = fm.load(folder, task=opus.pairs_file(tmp_path))
+    saved = fm.load(fm.save(model, tmp_path / "saved").folder).task
+    assert isinstance(saved, fm.Translation)
+    assert saved.bleu_tokenizer == task.bleu_tokenizer, "though the card stays behind"
 
 
 def test_the_tokenizer_s_word_comes_before_the_card_s_and_the_user_s_before_both(

@@ -99,3 +99,19 @@ def test_merged_and_saved_it_opens_with_its_tokenizer(
     if layout == "portable":
         sources = [source for source, _ in translation(model).scored("validation")]
         assert plain(saved, sources) == list(score.predictions)
+
+
+def test_an_id_that_no_token_has_stands_for_no_text(tmp_path: Path, pairs: Path) -> None:
+    folder = opus.folder(tmp_path)
+    words = len(MarianTokenizer.from_pretrained(folder))
+    # A table that was filled up to a round number, as some are, and a model that likes the rest.
+    larger = opus.marian(words + 8)
+    larger.config.pad_token_id = larger.config.decoder_start_token_id = words - 1
+    larger.generation_config.pad_token_id = words - 1
+    larger.generation_config.decoder_start_token_id = words - 1
+    larger.final_logits_bias[0, words + 3] = 1e6
+    larger.save_pretrained(folder)
+    model = fm.load(folder, task=pairs)
+    assert translation(model).known == words + 8
+    score = fm.evaluate(model)
+    assert (set(score.predictions), score.value) == ({""}, 0)

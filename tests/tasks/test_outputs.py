@@ -16,6 +16,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.tasks import outputs, vocabulary
 from ffmerge_core.tasks.batch import IGNORED, Batch
 from ffmerge_core.tasks.outputs import compared, divergence, logits_of, token_losses
+from ffmerge_core.tasks.vocabulary import Vocabulary
 from tests.tasks.test_translation import LONGEST, PAIRS, pairs_task
 from tests.tasks.texts import gpt2, language_task, letters_tokenizer, marian
 
@@ -146,6 +147,27 @@ def test_a_translator_s_batches_keep_within_bounds(monkeypatch: pytest.MonkeyPat
     read = [batch.kwargs["input_ids"].shape for batch in task.calibration(3)]
     assert sum(rows for rows, _ in read) == len(PAIRS)
     assert len(read) > 2
+
+
+@pytest.mark.parametrize(
+    ("lengths", "parts"),
+    [
+        ((), []),
+        ((3, 3, 4), [3]),
+        ((6, 6, 6), [2, 1]),
+        ((99, 1, 1, 12, 1), [1, 2, 1, 1]),
+        ((1, 99), [1, 1]),
+        ((1,) * 30, [12, 12, 6]),
+    ],
+)
+def test_sequences_go_together_while_there_is_room(
+    lengths: tuple[int, ...], parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Vocabulary(None, 10, "numbers")
+    monkeypatch.setattr(vocabulary, "_LOGIT_BYTES", 12 * 10 * 4)
+    found = list(known.within_bounds(iter(lengths)))
+    assert [len(lengths[part]) for part in found] == parts
+    assert [length for part in found for length in lengths[part]] == list(lengths)
 
 
 def test_a_language_model_s_batches_keep_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
