@@ -64,8 +64,8 @@ DataOption = Annotated[
         metavar="DATA",
         help=f'The data to measure on: "{DIGITS}", '
         f"{', '.join(kind.data for kind in TASKS.values())}; or of the hub "
-        f"hf:org/name[/config][@revision][?column=…], or {', '.join(PRESETS)}. A demo brings its "
-        "own.",
+        f"{', '.join(PRESETS)}, or hf:org/name with /configuration, @revision and ?text=column "
+        "behind it. A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[

@@ -51,8 +51,8 @@ PRESETS = Kinds(
         Preset(
             "imagenet-1k",
             "ImageNet-1k, validation",
-            "Holds photos of 1,000 classes; all splits are carved from the validation split, whose "
-            "images no classifier was trained on.",
+            "Holds photos of 1,000 classes; all splits are carved from the validation split, "
+            "which classifiers are not trained on.",
             source="https://arxiv.org/abs/1409.0575",
             data="hf:ILSVRC/imagenet-1k?image=image&label=label&split=validation",
             kinds=("image-classification",),

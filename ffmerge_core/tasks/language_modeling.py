@@ -296,6 +296,7 @@ class LanguageModeling:
 
     def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> dict[str, str]:
         tokens, size = sum(window.n_scored for window in windows), sum(n_bytes)
-        how = f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of "
-        how += f"{self.context} tokens moved by {self.context // 2}"
-        return {"scored": how, **self.notes}
+        how = (
+            f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of {self.context}"
+        )
+        return {"scored": f"{how} tokens moved by {self.context // 2}", **self.notes}
