@@ -160,12 +160,9 @@ class LanguageModeling:
                     losses.append(float(row[-window.n_scored :].sum()))
                     predictions.append(predicted[-window.n_scored :].int().numpy())
                 seen = sum(window.n_scored for window in windows[: len(losses)])
-                report(
-                    len(losses),
-                    len(windows),
-                    f"windows of the {split} split scored",
-                    {self.metric: math.exp(min(sum(losses) / seen, 700))},
-                )
+                now = math.exp(min(sum(losses) / seen, 700))
+                message = f"windows of the {split} split scored"
+                report(len(losses), len(windows), message, {self.metric: now})
         n_tokens = [window.n_scored for window in windows]
         n_bytes = [
             stream.n_bytes[window.stop + 1 - window.n_scored : window.stop + 1].sum()
@@ -296,7 +293,6 @@ class LanguageModeling:
 
     def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> dict[str, str]:
         tokens, size = sum(window.n_scored for window in windows), sum(n_bytes)
-        how = (
-            f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of {self.context}"
-        )
-        return {"scored": f"{how} tokens moved by {self.context // 2}", **self.notes}
+        read = f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of"
+        how = f"{read} {self.context} tokens moved by {self.context // 2}"
+        return {"scored": how, **self.notes}
