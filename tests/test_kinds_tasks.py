@@ -147,7 +147,7 @@ def test_every_page_shows_them(folder: Path, data: Path) -> None:
     tab.text_input(key="folder").set_value(str(folder))
     tab.radio(key="measured_on").set_value("own").run()
     assert RIDDLES.format in sentences(tab)
-    assert "**Own** :small[own Helium]" in sentences(tab)
+    assert "**Riddles**: own Helium." in sentences(tab)
     tab.text_input(key="folder-path").set_value(str(data))
     press(tab, "Open model")
     assert "Validation surprise" in metrics(tab)
