@@ -33,7 +33,9 @@ for _name, _said in (
     ("bitsandbytes.autograd._functions", "inputs will be cast"),
     ("bitsandbytes.backends.cpu.ops", "gemm_4bit_forward"),
 ):
-    logging.getLogger(_name).addFilter(lambda record, said=_said: said not in record.getMessage())
+    logging.getLogger(_name).addFilter(
+        lambda record, said=_said: said not in record.getMessage()  # type: ignore[misc]
+    )
 
 
 class LLMInt8Linear(nn.Linear):

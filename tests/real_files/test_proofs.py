@@ -74,7 +74,7 @@ def test_a_wrong_declaration_of_weights_without_power_is_found(mistake: str) -> 
     wrong = {
         "W_in": replace(second, w_in=sublayers[2].w_in),
         "W_out": replace(second, w_out=Slot("blocks.2.mlp.fc2")),
-        "activation": replace(second, activation="relu"),
+        "activation": replace(second, act="torch.nn.functional.relu"),
         "norm": replace(second, norm=None),
     }
     sublayers[1] = wrong[mistake]
