@@ -148,6 +148,7 @@ def load(
         left_out=opened.left_out,
         without_power=without_power,
         stored=opened.stored,
+        taken_off=opened.taken_off,
     )
     chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)

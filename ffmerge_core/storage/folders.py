@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ffmerge_core import demos
 from ffmerge_core.errors import SourceError
 from ffmerge_core.storage.opened import RawModel
+from ffmerge_core.storage.quantised import refuse_quantised
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
 from ffmerge_core.storage.transformers_folder import (
     build_transformers,
@@ -48,7 +49,12 @@ def open_folder(folder: Path) -> RawModel:
     config = checked_config(folder)
     load = load_timm if "architecture" in config else load_transformers
     read = load(folder, config)
-    return replace(beside(folder, read.module, config), left_out=read.left_out, stored=read.stored)
+    return replace(
+        beside(folder, read.module, config),
+        left_out=read.left_out,
+        stored=read.stored,
+        taken_off=read.taken_off,
+    )
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -74,6 +80,7 @@ def checked_config(folder: Path) -> dict[str, Any]:
             "save_pretrained or timm's save_for_hf."
         )
     config = read_json(folder / CONFIG)
+    refuse_quantised(folder, config, ())
     _check_weights(folder)
     if "architecture" not in config and "model_type" not in config:
         raise SourceError(

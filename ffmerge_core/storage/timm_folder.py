@@ -21,7 +21,8 @@ from ffmerge_core.storage.comparing import refuse_other_values
 from ffmerge_core.storage.gaps import left_out, read_into, refuse_shapes
 from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
-from ffmerge_core.storage.weights import Entry, entries_in
+from ffmerge_core.storage.quantised import refuse_quantised
+from ffmerge_core.storage.weights import Entry, entries_in, unwrapped
 
 # In timm's order. A file of any other name is read if it is the only one.
 _NAMES = (
@@ -62,9 +63,8 @@ def build_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
 
 def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the file."""
-    from timm.models import clean_state_dict
-
-    stored: dict[str, Entry] = clean_state_dict(entries_in([_weights(folder)]))
+    stored, taken_off = unwrapped(entries_in([_weights(folder)]))
+    refuse_quantised(folder, config, stored)
     refuse_too_large(folder, config, stored, lambda: build_timm(folder, config))
     module = build_timm(folder, config)
     wanted = module.state_dict()
@@ -84,7 +84,9 @@ def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
     used = {name: found[name] for name in found if name not in harmless}
     types = read_into(module, folder, used)
     refuse_other_values(folder, module, used)
-    return RawModel(module, left_out=tuple(sorted({*harmless, *dropped})), stored=types)
+    return RawModel(
+        module, left_out=tuple(sorted({*harmless, *dropped})), stored=types, taken_off=taken_off
+    )
 
 
 def _weights(folder: Path) -> Path:

@@ -21,7 +21,15 @@ from ffmerge_core.storage.comparing import refuse_changes, types_of
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
 from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
-from ffmerge_core.storage.weights import INDEX, WEIGHTS, entries_in, in_memory, sharded
+from ffmerge_core.storage.quantised import refuse_quantised
+from ffmerge_core.storage.weights import (
+    INDEX,
+    WEIGHTS,
+    entries_in,
+    in_memory,
+    sharded,
+    unwrapped,
+)
 
 _GENERATION = "generation_config.json"
 
@@ -40,7 +48,8 @@ def build_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
 def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the files."""
     kind, settings = _class_of(folder, config)
-    entries = entries_in(_files(folder))
+    entries, taken_off = unwrapped(entries_in(_files(folder)))
+    refuse_quantised(folder, config, entries)
     refuse_too_large(folder, config, entries, lambda: build_transformers(folder, config))
     read = {name: in_memory(entry.read()) for name, entry in entries.items()}
     try:
@@ -78,6 +87,7 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
         module,
         left_out=tuple(sorted({*harmless, *dropped})),
         stored=types_of(module, entries, read),
+        taken_off=taken_off,
     )
 
 

@@ -21,6 +21,7 @@ from ffmerge_core.errors import SourceError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_COMPILED, _PARALLEL = "._orig_mod.", "module."
 _TYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -93,6 +94,30 @@ def sharded(index: Path) -> list[Path]:
                 f"{index} names {path.name}, which is not in its folder. Download what is missing."
             )
     return files
+
+
+def unwrapped(entries: Entries) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """The entries without what wrappers put into their names, and what that was.
+
+    torch.compile puts `_orig_mod.` where it wraps, and DataParallel `module.` before all.
+    """
+    found: dict[str, Entry] = dict(entries)
+    taken_off: list[str] = []
+    while found:
+        if any(_COMPILED in f".{name}" for name in found):
+            plain = {f".{name}".replace(_COMPILED, ".")[1:]: each for name, each in found.items()}
+            prefix = _COMPILED[1:]
+        elif all(name.startswith(_PARALLEL) for name in found):
+            plain = {name.removeprefix(_PARALLEL): each for name, each in found.items()}
+            prefix = _PARALLEL
+        else:
+            break
+        if len(plain) < len(found):
+            # Two tensors would have one name: these are no wrappers.
+            break
+        found = plain
+        taken_off.append(prefix)
+    return found, tuple(taken_off)
 
 
 def in_memory(tensor: Tensor) -> Tensor:

@@ -154,7 +154,8 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
         description += f" Before it was saved, this was done to it: {', '.join(done)}."
-    description = " ".join([description, *notes_on_opening(model.left_out, model.without_power)])
+    notes = notes_on_opening(model.left_out, model.without_power, model.taken_off)
+    description = " ".join([description, *notes])
     return Subject(
         opened=opened,
         revision=model.revision,
