@@ -64,6 +64,8 @@ class LoadedModel:
     taken_off : tuple of str
         What stood before the names in its file and was taken off: torch.compile's `_orig_mod.`,
         DataParallel's `module.`.
+    from_bin : bool
+        Whether its weights were read from pytorch_model.bin, which somebody allowed.
 
     See Also
     --------
@@ -97,6 +99,7 @@ class LoadedModel:
     without_power: tuple[str, ...] = ()
     stored: Types = field(default_factory=dict)
     taken_off: tuple[str, ...] = ()
+    from_bin: bool = False
 
     @cached_property
     def n_parameters(self) -> int:

@@ -22,7 +22,7 @@ from ffmerge_core.errors import SourceError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _COMPILED, _PARALLEL = "._orig_mod.", "module."
-_TYPES: Mapping[str, torch.dtype] = {
+TYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -68,10 +68,10 @@ def entries_in(files: Iterable[Path]) -> dict[str, Entry]:
         for name, said in header.items():
             if name == "__metadata__":
                 continue
-            if (dtype := _TYPES.get(said["dtype"])) is None:
+            if (dtype := TYPES.get(said["dtype"])) is None:
                 raise SourceError(
                     f"{path} holds {name} as {said['dtype']}, and plain numbers were expected: "
-                    f"{', '.join(_TYPES)}. Open the model as it was before it was quantised."
+                    f"{', '.join(TYPES)}. Open the model as it was before it was quantised."
                 )
             shape = tuple(said["shape"])
             place = start + said["data_offsets"][0]
