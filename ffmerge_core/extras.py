@@ -11,6 +11,7 @@ EXTRAS = {
     "accelerate": "recover",
     "babel": "translation",
     "bitsandbytes": "llm-int8",
+    "datasets": "datasets",
     "num2words": "translation",
     "peft": "recover",
     "sacrebleu": "translation",

@@ -64,7 +64,7 @@ KindOption = Annotated[
 ]
 DataOfNumber = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="The data to measure on. Only with --parameters."),
+    typer.Option("--data", metavar="DATA", help="The data to measure on. Only with --parameters."),
 ]
 FidelityOfNumber = Annotated[
     bool,

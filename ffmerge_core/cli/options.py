@@ -20,6 +20,7 @@ from ffmerge_core.plan import (
     merges,
     searched,
 )
+from ffmerge_core.sources.presets import PRESETS
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 
@@ -60,9 +61,11 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        metavar="PATH",
+        metavar="DATA",
         help=f'The data to measure on: "{DIGITS}", '
-        f"{', '.join(kind.data for kind in TASKS.values())}. A demo brings its own.",
+        f"{', '.join(kind.data for kind in TASKS.values())}; or of the hub "
+        f"{', '.join(PRESETS)}, or hf:org/name with /configuration, @revision and ?text=column "
+        "behind it. A demo brings its own.",
     ),
 ]
 FidelityOption = Annotated[

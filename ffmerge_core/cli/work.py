@@ -59,7 +59,7 @@ def opened(
     if model.task is None:
         raise DataError(
             f"{model.source} has no data of its own, so it cannot be measured. Give --data digits, "
-            "or --data with the path of your own data."
+            "or --data with the path of your own data or hf:org/name."
         )
     return model
 

@@ -27,7 +27,7 @@ class Recipe:
     plan : MergePlan, DropLayers, DropFF, Factor or Narrow
         What is done to the model.
     data : str, optional
-        None for the source's own, "digits", or a path to the user's.
+        None for the source's own, "digits", a path to the user's, or "hf:org/name@commit".
     fidelity : bool, default False
         Score agreement with the original instead of the task's own metric.
     tokens, seed : int

@@ -12,6 +12,7 @@ from ffmerge_core.analysis.views import SIMILARITIES, VIEWS
 from ffmerge_core.kinds import Kind
 from ffmerge_core.models.families import FAMILIES
 from ffmerge_core.plan import BLEU_TOKENIZERS, METHODS, QUANTIZATIONS, REPAIRS, Merge, Method
+from ffmerge_core.sources.presets import PRESETS
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.tasks.kinds import TASKS
 from ffmerge_core.tasks.metrics import METRICS
@@ -34,6 +35,8 @@ def page() -> str:
     methods: Sequence[Column] = (("Needs", _needs), ("Can", _can))
     better: Column = ("Better is", lambda each: "higher" if each.higher_is_better else "lower")
     requires: Column = ("Requires", lambda each: ", ".join(each.requires))
+    named: Column = ("Its whole name", lambda each: f"`{each.data}`")
+    licence: Column = ("Licence", lambda each: each.licence)
     taken: Column = ("Taken for", lambda each: each.language or "")
     parts = [
         _HEAD,
@@ -45,6 +48,7 @@ def page() -> str:
         *_section("What is compared of two FF sublayers", VIEWS),
         *_section("How alike it is", SIMILARITIES),
         *_section("Kinds of tasks", TASKS, ("Measured by", lambda each: each.metric)),
+        *_section("Data of the hub by a short name", PRESETS, named, licence),
         *_section("Metrics", METRICS, better),
         *_section("How BLEU splits a sentence", BLEU_TOKENIZERS, taken, requires),
         *_section("Families of models", FAMILIES, ("Task", lambda each: each.kind)),
@@ -64,14 +68,15 @@ def _section(title: str, records: Mapping[str, Kind], *more: Column) -> Iterator
         *([("Source", lambda each: each.source)] if sourced else []),
     ]
     yield f"## {title}\n"
-    yield _row(name for name, _ in columns)
+    yield row(name for name, _ in columns)
     yield "|" + "---|" * len(columns)
     for record in records.values():
-        yield _row(cell(record) for _, cell in columns)
+        yield row(cell(record) for _, cell in columns)
     yield ""
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

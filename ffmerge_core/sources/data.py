@@ -1,4 +1,4 @@
-"""Which data a model is measured on: its own, the built-in digits, or the user's."""
+"""Which data a model is measured on: its own, the built-in digits, the user's, or the hub's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import BLEU_TOKENIZERS
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.sources.data_names import hub_data, is_hub_data, own_data
+from ffmerge_core.sources.datasets import Rows, pin
+from ffmerge_core.sources.hub import HUB
+from ffmerge_core.sources.presets import PRESETS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from ffmerge_core.tasks.task import Task
 
@@ -24,26 +28,60 @@ def check_task(wanted: object) -> None:
     asked = (getattr(wanted, name, None) for name in ("calibration", "evaluate"))
     if isinstance(wanted, type) or not any(map(callable, asked)):
         raise DataError(
-            f'task is {as_found(wanted)}; it must be "{DIGITS}", the path of your data, or a task '
-            "of your own, such as an fm.LanguageModeling(…)."
+            f'task is {as_found(wanted)}; it must be "{DIGITS}", the path of your data, '
+            "hf:organisation/name of the hub, or a task of your own, such as an "
+            "fm.LanguageModeling(…)."
         )
 
 
-def data_name(wanted: Task | str | Path | None) -> str | None:
-    """`wanted` as a recipe writes it: the built-in name, an absolute path, or None."""
-    if wanted == DIGITS or not isinstance(wanted, str | Path):
-        return DIGITS if wanted == DIGITS else None
+def data_name(wanted: Task | str | Path | None, report: Report = silent) -> str | None:
+    """`wanted` as a recipe writes it, or None for no name.
+
+    The built-in name; an absolute path; a data set of the hub at the commit that it is now, for
+    which the hub is asked.
+    """
+    if not isinstance(wanted, str | Path):
+        return None
+    name = _written_out(str(wanted))
+    if name == DIGITS:
+        return DIGITS
+    if is_hub_data(name):
+        return str(pin(hub_data(name), report))
+    own = own_data(name)
     try:
-        path = Path(wanted).expanduser().resolve()
-        found = path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
+        found = own.path.exists()
+    except OSError as error:
         raise DataError(f"“{wanted}” cannot be the path of data ({error}).") from None
     if not found:
+        taken = ", ".join(dict.fromkeys(kind.data for kind in TASKS.values()))
         raise DataError(
-            f'There is no built-in data called "{wanted}", and no file or folder {path}. Give '
-            f'"{DIGITS}", or the path of {", ".join(kind.data for kind in TASKS.values())}.'
+            f'There is no built-in data called "{wanted}", and no file or folder {own.path}. Give '
+            f'"{DIGITS}", hf:organisation/name of the hub, {", ".join(PRESETS)}, or the path of '
+            f"{taken}."
         )
-    return str(path)
+    return str(own)
+
+
+def still_there(name: str | None, report: Report = silent) -> str | None:
+    """The data that was named when a model was saved; None if it is out of reach by now."""
+    try:
+        if name is not None and is_hub_data(name):
+            return name if Rows(pin(hub_data(name), report)).facts else None
+        return data_name(name, report)
+    except DataError:
+        return None
+
+
+def _written_out(name: str) -> str:
+    """A preset's name as the whole name that it stands for, with what is chosen behind it."""
+    preset, _, chosen = name.partition("?")
+    if preset not in PRESETS:
+        return name
+    data = hub_data(PRESETS[preset].data)
+    if not chosen:
+        return str(data)
+    more = hub_data(f"{HUB}{data.repo}?{chosen}").options
+    return str(replace(data, options={**data.options, **more}))
 
 
 def choose_task(
@@ -60,7 +98,7 @@ def choose_task(
     compare with this very model instead of with labels. tokenize: how BLEU splits sentences.
     Raises `DataError`.
     """
-    name = data_name(wanted)
+    name = data_name(wanted, report)
     task: Any = model.task if wanted is None else wanted
     if name is not None:
         task = _read(model, name, fidelity, report)

@@ -65,7 +65,7 @@ def fetch(source: str, report: Report = silent, allow_bin: bool = False) -> Fetc
             found = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=10)
             sizes = {file.rfilename: int(file.size or 0) for file in found.siblings or ()}
             online = True
-        except _unreachable():
+        except unreachable():
             sizes = {file.path: file.size for file in get_cached_repo_tree(repo, revision=revision)}
             online = False
         wanted = _wanted(repo, sizes, allow_bin)
@@ -157,7 +157,7 @@ def _of_the_model(name: str) -> bool:
     return re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", name) is not None
 
 
-def _unreachable() -> tuple[type[Exception], ...]:
+def unreachable() -> tuple[type[Exception], ...]:
     """What huggingface_hub raises where there is no connection, or none is wanted."""
     from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import _http
@@ -191,14 +191,14 @@ def _sentences(repo: str, revision: str | None) -> Iterator[None]:
         ) from None
     except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError) as error:
         if isinstance(cause := error.__cause__, errors.HfHubHTTPError):
-            raise _answered(asked, cause) from None
+            raise SourceError(answer_in_words(asked, cause)) from None
         raise SourceError(
             f"The hub cannot be reached, and {asked} was not downloaded whole before. Connect this "
             "computer, or give a folder that holds the model."
         ) from None
     except errors.HfHubHTTPError as error:
-        raise _answered(asked, error) from None
-    except _unreachable():
+        raise SourceError(answer_in_words(asked, error)) from None
+    except unreachable():
         raise SourceError(
             f"The connection to the hub was lost while {asked} was downloaded, and several tries "
             "to go on failed. Try again later: the files that are complete are kept."
@@ -210,15 +210,16 @@ def _sentences(repo: str, revision: str | None) -> Iterator[None]:
         ) from None
 
 
-def _answered(asked: str, error: Any) -> SourceError:
+def answer_in_words(asked: str, error: Any, other: str = "a folder that holds the model") -> str:
+    """What the hub's status code means. asked: for. other: what may be given in its place."""
     code = error.response.status_code
     what = {
         401: "does not accept the login. Set HF_TOKEN to a token that is valid, or remove it",
         403: "does not let this login read it. Ask its owner, or use another token",
         404: "has no such file. Check the name and the revision",
         429: "was asked too often by this computer. Wait a few minutes and try again",
-    }.get(code, "has trouble of its own. Try again later, or give a folder that holds the model")
-    return SourceError(f"The hub answered {code} for {asked}: it {what}.")
+    }.get(code, f"has trouble of its own. Try again later, or give {other}")
+    return f"The hub answered {code} for {asked}: it {what}."
 
 
 def _bars(report: Report, repo: str, total: int) -> Any:

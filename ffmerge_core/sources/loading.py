@@ -23,14 +23,13 @@ from ffmerge_core.models.proof import find_and_prove, refuse_adapters
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.models.ties import with_ties
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.sources.data import check_task, choose_task, data_name
+from ffmerge_core.sources.data import check_task, choose_task, data_name, still_there
 from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
 from ffmerge_core.storage.folders import CONFIG, open_folder, resolved
 from ffmerge_core.storage.memory import size_in_words
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import Record, read_record
-from ffmerge_core.tasks.kinds import DIGITS
 from ffmerge_core.tasks.task import Task
 
 _STEPS = 4
@@ -62,8 +61,9 @@ def load(
         touched).
     task : Task, str or Path, optional
         What to measure it on: your own `Task`; "digits", the built-in images fitted to the
-        model's input; or a path: a text file for a language model, source<TAB>target lines for
-        a translator, a folder or zip of images by class for a classifier. A demo brings its own.
+        model's input; a path: a text file for a language model, source<TAB>target lines for
+        a translator, a folder or zip of images by class for a classifier; or data of the hub:
+        "hf:org/name", or a preset such as "wikitext-2". A demo brings its own.
     report : Report, optional
         Told how far it is; may raise `Cancelled`.
     fidelity : bool, default False
@@ -139,8 +139,9 @@ def load(
         sublayers = with_ties(module, sublayers)
     report(3, _STEPS, "Preparing the data")
     if task is None and record is not None:
-        task = _recorded_data(record)
+        task = still_there(record.data, report)
         tokenize = tokenize or (record.tokenize if task is not None else None)
+    named = data_name(task, report)
     loaded = LoadedModel(
         model=module,
         task=own_task,
@@ -150,7 +151,7 @@ def load(
         revision=fingerprint(module),
         plan=record.plan if record else None,
         tokenizer=opened.tokenizer,
-        data=data_name(task),
+        data=named,
         settings=opened.settings,
         quantized=quantized,
         left_out=opened.left_out,
@@ -159,7 +160,7 @@ def load(
         taken_off=opened.taken_off,
         from_bin=opened.from_bin,
     )
-    chosen = choose_task(loaded, task, fidelity=fidelity, tokenize=tokenize, report=report)
+    chosen = choose_task(loaded, named or task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)
     report(_STEPS, _STEPS, "Ready")
     return loaded
@@ -214,10 +215,3 @@ def _demo_settings(name: str, task: Any) -> Mapping[str, Mapping[str, Any]]:
             "pretrained_cfg": {**inputs, "num_classes": len(task.classes)},
         }
     }
-
-
-def _recorded_data(record: Record) -> str | None:
-    """The data that was named when the model was saved, if it is still there."""
-    if record.data is None or record.data == DIGITS or Path(record.data).exists():
-        return record.data
-    return None

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
+from ffmerge_core.sources.data_names import hub_data, is_hub_data, own_data
 from ffmerge_core.sources.languages import target_language
 from ffmerge_core.sources.preparing import image_shape, preparation_of
 from ffmerge_core.storage.folders import CONFIG, PROCESSORS
+from ffmerge_core.tasks.class_files import read_class_file
+from ffmerge_core.tasks.class_names import LABEL, Matched, match_by_file, match_classes
 from ffmerge_core.tasks.kinds import DIGITS
+from ffmerge_core.tasks.own_data import OwnPairs, OwnTexts, read_labelled, read_pairs, read_texts
 from ffmerge_core.tasks.task import Task
 
 
@@ -32,48 +37,60 @@ def images(model: LoadedModel, name: str, fidelity: bool, report: Report) -> Tas
         )
     if name == DIGITS:
         return _digits(model)
-    if fidelity:  # no labels: it does not matter which folder is which class
-        return image_task(name, preparation_of(model), report=report)
+    # By fidelity there are no labels: it does not matter which folder is which class.
+    names = None if fidelity else _class_names(model)
+    n_classes = None if fidelity else n_classes
+    if is_hub_data(name):
+        from ffmerge_core.sources.hub_tasks import hub_images
+
+        return hub_images(
+            hub_data(name), preparation_of(model), names, n_classes, not fidelity, report
+        )
+    own = own_data(name)
     return image_task(
-        name, preparation_of(model), _class_names(model), n_classes=n_classes, report=report
+        own.path,
+        preparation_of(model),
+        names,
+        n_classes=n_classes,
+        named=read_class_file(own.classes) if own.classes else None,
+        report=report,
     )
 
 
 def texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
     """The documents of a text file, for a language model."""
     from ffmerge_core.tasks.language_modeling import LanguageModeling
-    from ffmerge_core.tasks.own_data import read_texts
 
-    own = read_texts(path)
+    own = _texts(path, report)
     return LanguageModeling(
         own.name,
         _tokenizer(model),
         own.texts,
         _longest(model, "context"),
         known=_known(model, "get_input_embeddings"),
+        notes=own.notes,
     )
 
 
 def masked_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
     """The documents of a text file, for an encoder that fills in hidden tokens."""
     from ffmerge_core.tasks.masked_language_modeling import MaskedLanguageModeling
-    from ffmerge_core.tasks.own_data import read_texts
 
-    own = read_texts(path)
-    return MaskedLanguageModeling(own.name, _tokenizer(model), own.texts, _room(model))
+    own = _texts(path, report)
+    return MaskedLanguageModeling(own.name, _tokenizer(model), own.texts, _room(model), own.notes)
 
 
 def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
     """The labelled texts of a file, for a classifier; by fidelity the labels are not read."""
-    from ffmerge_core.tasks.class_names import LABEL, match_classes
-    from ffmerge_core.tasks.own_data import read_labelled
     from ffmerge_core.tasks.text_classification import TextClassification
 
-    own = read_labelled(path)
-    labels = sorted({label for pairs in own.pairs.values() for label, _ in pairs})
-    n_classes = None if fidelity else model.family.n_classes(model.model)
-    names = None if fidelity else model.family.class_names(model.model, model.settings)
-    matched = match_classes(labels, names, n_classes, own.name, LABEL)
+    if is_hub_data(path):
+        from ffmerge_core.sources.hub_tasks import hub_labelled
+
+        own = hub_labelled(hub_data(path), not fidelity, report)
+    else:
+        own = read_labelled(own_data(path).path)
+    matched = _matched(model, own, path, fidelity)
     return TextClassification(
         own.name,
         _tokenizer(model),
@@ -83,16 +100,21 @@ def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report
             for split, pairs in own.pairs.items()
         },
         _room(model),
-        {} if fidelity else {"classes": matched.by},
+        own.notes if fidelity else {"classes": matched.by, **own.notes},
     )
 
 
 def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
     """The sentence pairs of a file, for a translator."""
-    from ffmerge_core.tasks.own_data import read_pairs
     from ffmerge_core.tasks.translation import Translation
 
-    own, told = read_pairs(path), target_language(model)
+    told = target_language(model)
+    if is_hub_data(path):
+        from ffmerge_core.sources.hub_tasks import hub_pairs
+
+        own = hub_pairs(hub_data(path), told.language if told else None, report)
+    else:
+        own = read_pairs(_without_classes(path))
     return Translation(
         own.name,
         _tokenizer(model),
@@ -104,7 +126,72 @@ def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
         known=_known(model, "get_input_embeddings"),
         # Of an OPUS model the two languages may have vocabularies of their own.
         known_target=_known(model, "get_output_embeddings"),
+        notes=own.notes,
     )
+
+
+def compared_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The documents of a text file, on which a model that reads is compared with the original."""
+    from ffmerge_core.tasks.encoding import TextEncoding
+
+    if not fidelity:
+        raise DataError(
+            f"{model.source} reads text and has no measure of its own here. Open it with "
+            "fidelity=True, which compares the merged model with the original."
+        )
+    own = _texts(path, report)
+    return TextEncoding(
+        own.name,
+        _tokenizer(model),
+        own.texts,
+        _room(model),
+        known=_known(model, "get_input_embeddings"),
+    )
+
+
+def recordings(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """No file of recordings is read: `DataError`."""
+    raise DataError(
+        f"{model.source} hears speech, and recordings are not read from files here. Pass a task "
+        "of your own, whose batches hold its spectrograms, and fidelity=True."
+    )
+
+
+def _texts(name: str, report: Report) -> OwnTexts:
+    """Documents of a file, or of the hub."""
+    if is_hub_data(name):
+        from ffmerge_core.sources.hub_tasks import hub_texts
+
+        return hub_texts(hub_data(name), report)
+    return read_texts(_without_classes(name))
+
+
+def _without_classes(name: str) -> Path:
+    """The path of data that has no classes; `DataError` where a file of classes is given."""
+    own = own_data(name)
+    if own.classes is not None:
+        raise DataError(
+            f"{own.path.name} is read without classes, and {own.classes.name} says what classes "
+            "are. Leave it out, or take a classifier."
+        )
+    return own.path
+
+
+def _matched(model: LoadedModel, own: OwnPairs, name: str, fidelity: bool) -> Matched:
+    """The labels of texts, matched to the model's classes."""
+    labels = sorted({label for pairs in own.pairs.values() for label, _ in pairs})
+    if fidelity:
+        return match_classes(labels, None, None, own.name, LABEL)
+    n_classes = model.family.n_classes(model.model)
+    names = model.family.class_names(model.model, model.settings)
+    if is_hub_data(name):
+        from ffmerge_core.sources.hub_tasks import match_labels
+
+        return match_labels(labels, own.classes, names, n_classes, hub_data(name))
+    if (path := own_data(name).classes) is not None:
+        file = read_class_file(path)
+        return match_by_file(labels, file.said, names, n_classes, own.name, file.name, LABEL)
+    return match_classes(labels, names, n_classes, own.name, LABEL)
 
 
 def _tokenizer(model: LoadedModel) -> Any:

@@ -180,6 +180,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         quantize=model.quantized,
         tokenize=tokenize_of(model.task),
         ties=other_ties(model),
+        family=model.family.name,
     )
 
 

@@ -14,15 +14,12 @@ from torch import Tensor, nn
 
 from ffmerge_core import demos
 from ffmerge_core.errors import SourceError
+from ffmerge_core.storage.library import one_line
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.pickled import CONSENT, bin_files
 from ffmerge_core.storage.quantised import refuse_quantised
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
-from ffmerge_core.storage.transformers_folder import (
-    build_transformers,
-    load_transformers,
-    one_line,
-)
+from ffmerge_core.storage.transformers_folder import build_transformers, load_transformers
 
 CONFIG = "config.json"
 # What image processors of transformers are kept in; newer ones in the first.

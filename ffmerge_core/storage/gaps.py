@@ -45,6 +45,8 @@ _BESIDE = frozenset(
 )
 # What hangs there too and passes the output on to a head: without use only where there is none.
 _BEFORE_HEAD = frozenset({"attn_pool", "pre_logits"})
+# A head of BERT's pretraining, beside the one that a masked language model keeps.
+_SECOND_HEADS = (["cls", "seq_relationship"],)
 # What stands for a hidden patch while a model is pretrained.
 _PRETRAINING = (["mask_token"], ["embeddings", "mask_token"])
 
@@ -194,10 +196,14 @@ def _is_beside(module: nn.Module, name: str) -> bool:
     # transformers' models with a head hold the model without one under a name of its own.
     if parts[0] == getattr(module, "base_model_prefix", None) and hasattr(module, parts[0]):
         module, parts = getattr(module, parts[0]), parts[1:]
-    if parts in _PRETRAINING:
+    if parts in _PRETRAINING or (parts[:2] in _SECOND_HEADS and not _has_at(module, parts[:2])):
         return True
     beside = _BESIDE if _has(module, "head") else _BESIDE | _BEFORE_HEAD
     return parts[0] in beside and not _has(module, parts[0])
+
+
+def _has_at(module: nn.Module, parts: list[str]) -> bool:
+    return len(parts) == 2 and _has(getattr(module, parts[0], module), parts[1])
 
 
 def _has(module: nn.Module, name: str) -> bool:

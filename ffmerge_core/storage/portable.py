@@ -15,10 +15,10 @@ from ffmerge_core.models.structure import count_parameters, names_by_role, share
 from ffmerge_core.models.ties import set_ties, ties
 from ffmerge_core.storage.folders import CONFIG, open_folder, say_type
 from ffmerge_core.storage.gaps import state_to_write, write_once
+from ffmerge_core.storage.library import quiet_transformers
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, tie_again
-from ffmerge_core.storage.transformers_folder import quiet_transformers
 from ffmerge_core.storage.weights import WEIGHTS
 
 

@@ -7,18 +7,16 @@ where flags and content disagree on a tie, it takes one of the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ffmerge_core.errors import SourceError, UnsupportedModelError
-from ffmerge_core.models.families import known_classes
+from ffmerge_core.errors import SourceError
 from ffmerge_core.storage.comparing import refuse_changes, types_of
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.library import cannot_open, quiet_transformers, transformers_class
 from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.pickled import bin_files, entries_in_bins
@@ -37,18 +35,18 @@ _GENERATION = "generation_config.json"
 
 def build_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The module that config.json describes, its weights not read yet."""
-    kind, settings = _class_of(folder, config)
+    kind, settings = transformers_class(folder, config)
     try:
         module: nn.Module = kind(settings)
         _told_to_generate(folder, module)
     except Exception as error:
-        raise _cannot_open(folder, error) from None
+        raise cannot_open(folder, error) from None
     return module
 
 
 def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the files."""
-    kind, settings = _class_of(folder, config)
+    kind, settings = transformers_class(folder, config)
     files = _files(folder)
     from_bin = files[0].suffix == ".bin"
     entries, taken_off = unwrapped((entries_in_bins if from_bin else entries_in)(files))
@@ -70,7 +68,7 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
         module.config.name_or_path = str(folder)
         _told_to_generate(folder, module)
     except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
+        raise cannot_open(folder, error) from None
     assert isinstance(module, nn.Module)
     refuse_shapes(folder, found["mismatched_keys"])
     by_name = {_whole(module, name): entry for name, entry in entries.items()}
@@ -95,23 +93,6 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     )
 
 
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars on the terminal, and no report: a callback and a sentence say it here."""
-    from transformers.utils import logging
-
-    library: Any = logging  # its functions have no annotations
-    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
-    library.disable_progress_bar()
-    library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if shown:
-            library.enable_progress_bar()
-
-
 def _files(folder: Path) -> list[Path]:
     """The files that transformers reads."""
     if (folder / WEIGHTS).is_file():
@@ -128,34 +109,6 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _class_of(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
-    """The class that config.json names, and the configuration as transformers reads it."""
-    import transformers
-
-    known = known_classes("transformers")
-    classes = config.get("architectures") or []
-    if not (isinstance(classes, list) and len(classes) == 1 and classes[0] in known):
-        named = ", ".join(map(str, classes)) or "no class named"
-        raise UnsupportedModelError(
-            f"{folder} holds a {config['model_type']} model ({named}). Of transformers' models, "
-            f"{', '.join(known[:-1])} and {known[-1]} are known here. Declare yours with "
-            "fm.register_family before it is loaded."
-        )
-    kind = getattr(transformers, classes[0])
-    try:
-        settings = transformers.AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
-    if not isinstance(settings, kind.config_class):
-        raise SourceError(
-            f"{folder / 'config.json'} describes a {config['model_type']} model but names the "
-            f"class {classes[0]}. Save the model again."
-        )
-    return kind, settings
-
-
 def _told_to_generate(folder: Path, module: Any) -> None:
     if (folder / _GENERATION).is_file():
         from transformers import GenerationConfig
@@ -170,16 +123,3 @@ def _whole(module: nn.Module, name: str) -> str:
     first = name.split(".")[0]
     inside = hasattr(getattr(module, base, None), first)
     return f"{base}.{name}" if inside and not hasattr(module, first) else name
-
-
-def _cannot_open(folder: Path, error: Exception) -> SourceError:
-    return SourceError(f"transformers cannot open {folder}: {one_line(error)}")
-
-
-def one_line(error: Exception) -> str:
-    """What a library says, without its line breaks."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    if "above report" in said:
-        # A table on the terminal, which was not shown.
-        return "its weights cannot be converted to the names that transformers has today"
-    return said

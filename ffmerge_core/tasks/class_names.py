@@ -14,6 +14,8 @@ from ffmerge_core.errors import DataError
 OWN_NAMES = "by the model's own names"
 NUMBERS = "by the numbers that the {}s bear"
 ORDER = "by the order of the {}s' names, because the model names no classes"
+DATA_NUMBERS = "by the numbers that the data gives its classes"
+BY_FILE = "by {}"
 
 FOLDER, LABEL = "class folder", "label"
 _LISTED = 8
@@ -39,7 +41,7 @@ def match_classes(
     data: str,
     called: str = FOLDER,
 ) -> Matched:
-    """Match what names the classes in `data` to those of a model.
+    """Match what names the classes in `data` to those of a model; it may hold a few of them alone.
 
     found: different names, in order; called: FOLDER or LABEL. classes: the model's own names in
     its numbering, if it has any. n_classes: how many it tells apart, if known.
@@ -57,6 +59,8 @@ def match_classes(
     if unknown is None:
         number = {name: _one(name, places[_composed(name)], called) for name in found}
         return Matched(_distinct(classes), number, OWN_NAMES)
+    if any_case := _in_any_case(found, classes):
+        return Matched(_distinct(classes), any_case, OWN_NAMES)
     numbers = _numbers(found)
     if numbers and max(numbers.values()) < len(classes):
         return Matched(_distinct(classes), numbers, NUMBERS.format(called))
@@ -67,6 +71,83 @@ def match_classes(
         f"{_listed([show(name) for name in classes])}. Name the {called}s after these, or all by "
         f"number from 0 to {len(classes) - 1:,}."
     )
+
+
+def match_by_file(
+    found: Sequence[str],
+    said: Mapping[str, str | int],
+    classes: Sequence[str] | None,
+    n_classes: int | None,
+    data: str,
+    file: str,
+    called: str = FOLDER,
+) -> Matched:
+    """Match by what a file says: folder or label → the model's name of its class, or its number.
+
+    found, classes, n_classes, data, called: as `match_classes` takes them. said, file: what the
+    file holds, and its name. A name that the model has goes before a number in digits. Raises
+    `DataError` for a folder of which the file says nothing, or no class of the model's.
+    """
+    n = n_classes if classes is None else len(classes)
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, each in enumerate(classes or ()):
+        places[_composed(each)].append(index)
+    entries = {_composed(name): meant for name, meant in said.items()}
+    number = {}
+    for name in found:
+        if (meant := entries.get(_composed(name))) is None:
+            raise DataError(
+                f"{file} does not say which class the {called} {name} of {data} is. Add a line "
+                "for it."
+            )
+        if isinstance(meant, str) and _composed(meant) in places:
+            number[name] = _one(meant, places[_composed(meant)], called)
+            continue
+        place = int(meant) if re.fullmatch("[0-9]{1,9}", str(meant)) else -1
+        if place < 0 or (n is not None and place >= n):
+            known = f"It knows {_listed(classes)}. " if classes else ""
+            last = "" if n is None else f" to {n - 1:,}"
+            raise DataError(
+                f"{file} says that the {called} {name} is “{meant}”, which is no class of the "
+                f"model. {known}Give one of its names, or a number from 0{last}."
+            )
+        number[name] = place
+    if classes is None:
+        classes = [str(place) for place in range(n or max(number.values()) + 1)]
+    return Matched(_distinct(classes), number, BY_FILE.format(file))
+
+
+def match_numbers(
+    own: Sequence[str], classes: Sequence[str] | None, n_classes: int | None, data: str
+) -> Matched:
+    """Match the classes of data that numbers them to those of the same numbers.
+
+    own: the data's names of its classes, in its numbering. Raises `DataError` where it has more
+    than the model.
+    """
+    n = n_classes if classes is None else len(classes)
+    if n is not None and len(own) > n:
+        raise DataError(
+            f"{data} numbers {len(own):,} classes, and the model tells {n:,} apart. Say which is "
+            "which in a classes.tsv."
+        )
+    more = [str(place) for place in range(len(own), n or len(own))]
+    names = [*own, *more] if classes is None else classes
+    number = {name: place for place, name in enumerate(own)}
+    return Matched(_distinct(names), number, DATA_NUMBERS)
+
+
+def _in_any_case(found: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+    """By names that differ in capitals alone; empty where one is unknown, or two are alike."""
+    places = {_composed(name).casefold(): place for place, name in enumerate(classes)}
+    folded = [_composed(name).casefold() for name in found]
+    if (
+        len(places) < len(classes)
+        or len(set(folded)) < len(found)
+        or not places.keys() >= {*folded}
+    ):
+        return {}
+    return dict(zip(found, (places[name] for name in folded), strict=True))
 
 
 def _without_names(found: Sequence[str], n_classes: int | None, data: str, called: str) -> Matched:

@@ -57,6 +57,8 @@ class LanguageModeling:
         Tokens that the model sees at once.
     known : int, optional
         Token ids that the model knows: those below. A text with another is refused.
+    notes : mapping of str to str, optional
+        How the data was read; every score carries them.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class LanguageModeling:
     texts: Mapping[Split, Sequence[str]]
     context: int
     known: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
     _streams: dict[Split, Stream] = field(default_factory=dict, repr=False)
 
     kind = "language-modeling"
@@ -157,12 +160,9 @@ class LanguageModeling:
                     losses.append(float(row[-window.n_scored :].sum()))
                     predictions.append(predicted[-window.n_scored :].int().numpy())
                 seen = sum(window.n_scored for window in windows[: len(losses)])
-                report(
-                    len(losses),
-                    len(windows),
-                    f"windows of the {split} split scored",
-                    {self.metric: math.exp(min(sum(losses) / seen, 700))},
-                )
+                now = math.exp(min(sum(losses) / seen, 700))
+                message = f"windows of the {split} split scored"
+                report(len(losses), len(windows), message, {self.metric: now})
         n_tokens = [window.n_scored for window in windows]
         n_bytes = [
             stream.n_bytes[window.stop + 1 - window.n_scored : window.stop + 1].sum()
@@ -173,7 +173,7 @@ class LanguageModeling:
             Measure.ratio(LOSS, losses, n_tokens),
             Measure.ratio("bits per byte", np.array(losses) / math.log(2), n_bytes),
         ]
-        return Evaluation.of(split, measures, predictions, {"scored": self._how(windows, n_bytes)})
+        return Evaluation.of(split, measures, predictions, self._how(windows, n_bytes))
 
     def continue_text(self, model: nn.Module, prompt: str, max_new_tokens: int = 60) -> str:
         """What the model writes after `prompt` (of a long one, its end), greedily; that only.
@@ -291,9 +291,8 @@ class LanguageModeling:
                 length = window.stop - window.start
                 yield window, losses[:length], predicted[:length]
 
-    def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> str:
-        n_tokens = sum(window.n_scored for window in windows)
-        return (
-            f"{n_tokens:,} tokens of {sum(n_bytes):,.0f} bytes in {len(windows):,} windows of "
-            f"{self.context} tokens moved by {self.context // 2}"
-        )
+    def _how(self, windows: Sequence[Window], n_bytes: Sequence[float]) -> dict[str, str]:
+        tokens, size = sum(window.n_scored for window in windows), sum(n_bytes)
+        read = f"{tokens:,} tokens of {size:,.0f} bytes in {len(windows):,} windows of"
+        how = f"{read} {self.context} tokens moved by {self.context // 2}"
+        return {"scored": how, **self.notes}

@@ -60,6 +60,8 @@ class MaskedLanguageModeling:
         Documents by split. Of validation 256 pieces, evenly spread, are scored.
     context : int
         Tokens that the model reads at once, special ones included.
+    notes : mapping of str to str, optional
+        How the data was read; every score carries them.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class MaskedLanguageModeling:
     tokenizer: Tokenizer
     texts: Mapping[Split, Sequence[str]]
     context: int
+    notes: Mapping[str, str] = field(default_factory=dict)
     _pieces: dict[Split, list[Piece]] = field(default_factory=dict, repr=False)
 
     kind = "masked-language-modeling"
@@ -188,7 +191,7 @@ class MaskedLanguageModeling:
             Measure.ratio(LOSS, losses, n_hidden),
         ]
         how = f"{sum(n_hidden):,} hidden tokens in {len(pieces):,} pieces, {SHARE:.0%} of each"
-        return Evaluation.of(split, measures, predictions, {"scored": how})
+        return Evaluation.of(split, measures, predictions, {"scored": how, **self.notes})
 
     def _drawn(self, seed: int) -> Iterator[Piece]:
         texts, generator = self.texts["train"], torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,20 +25,31 @@ _IMAGES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", "
 
 @dataclass(frozen=True)
 class OwnTexts:
-    """Documents of one file, in its order. revision: SHA-256 of the file, in hex."""
+    """Documents of one source, in its order.
+
+    revision: SHA-256 of the file, or of what was read. notes: how it was read, where that was not
+    the whole of one file.
+    """
 
     name: str
     texts: Mapping[Split, tuple[str, ...]]
     revision: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class OwnPairs:
-    """(source, target) of one file, in its order. revision: SHA-256 of the file, in hex."""
+    """(source, target) or (label, text) of one source, in its order.
+
+    revision, notes: as `OwnTexts` has them. classes: the data's names of its classes, in its own
+    numbering, if it has one.
+    """
 
     name: str
     pairs: Mapping[Split, tuple[tuple[str, str], ...]]
     revision: str
+    notes: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
 
 
 def splits_by_hash(keys: Sequence[str], of: str = "The data") -> dict[Split, list[int]]:

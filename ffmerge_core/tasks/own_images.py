@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,8 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.archives import Files, open_files
 from ffmerge_core.tasks.batch import Split
-from ffmerge_core.tasks.class_names import match_classes
+from ffmerge_core.tasks.class_files import ClassFile, class_file, class_file_among
+from ffmerge_core.tasks.class_names import Matched, match_by_file, match_classes
 from ffmerge_core.tasks.image_classification import ImageClassification
 from ffmerge_core.tasks.images import LabelledImages
 from ffmerge_core.tasks.own_data import MIN_EXAMPLES
@@ -36,13 +38,15 @@ def image_task(
     classes: Sequence[str] | None = None,
     *,
     n_classes: int | None = None,
+    named: ClassFile | None = None,
     report: Report = silent,
 ) -> ImageClassification:
     """The images of <class>/<file> in a folder or zip, for a model.
 
     preparation: how a picture becomes what the model is fed. classes: the model's class names, in
         its numbering; `match_classes` says how folders are matched to them. n_classes: how many
-        classes the model tells apart, if known; heard where `classes` is None.
+        classes the model tells apart, if known; heard where `classes` is None. named: a file that
+        says which class a folder is; else one that lies beside the folders.
 
     About 80, 10 and 10 % of each class's different images are train, validation and test;
     files of equal bytes share a split, whatever their class. A class of three different images
@@ -57,10 +61,14 @@ def image_task(
             "RGB (3). Choose another model, or build the task in Python."
         )
     with open_files(path) as files:
+        beside = class_file_among(files.names, name)
+        if named is None and beside is not None:
+            named = class_file(beside.split("/")[-1], files.read(beside))
+        files = replace(files, names=tuple(each for each in files.names if each != beside))
         folders = _class_folders(files.names, name)
-        matched = match_classes(sorted(set(folders)), classes, n_classes, name)
+        matched = _matched(sorted(set(folders)), classes, n_classes, name, named)
         labels = [matched.number[folder] for folder in folders]
-        _check_memory(len(labels), preparation.shape, name)
+        check_memory(len(labels), preparation.shape, name)
         splits: dict[Split, LabelledImages] = {}
         done = 0
         for split, chosen in _split(files, labels, name, report).items():
@@ -79,6 +87,18 @@ def image_task(
         std=preparation.std,
         notes={"classes": matched.by, "images": preparation.how},
     )
+
+
+def _matched(
+    folders: Sequence[str],
+    classes: Sequence[str] | None,
+    n_classes: int | None,
+    data: str,
+    named: ClassFile | None,
+) -> Matched:
+    if named is None or (classes is None and n_classes is None):
+        return match_classes(folders, classes, n_classes, data)
+    return match_by_file(folders, named.said, classes, n_classes, data, named.name)
 
 
 def read_image(content: bytes, name: str, preparation: Preparation) -> Tensor:
@@ -157,7 +177,7 @@ def _split(
     return splits
 
 
-def _check_memory(n: int, shape: tuple[int, ...], data: str) -> None:
+def check_memory(n: int, shape: tuple[int, ...], data: str) -> None:
     each = torch.float32.itemsize * int(np.prod(shape))
     if n * each > MAX_TASK_BYTES:
         raise DataError(

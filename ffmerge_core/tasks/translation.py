@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
@@ -58,6 +58,8 @@ class Translation:
     known, known_target : int, optional
         Token ids of sources and of references that the model knows: those below. A text with
         another is refused.
+    notes : mapping of str to str, optional
+        How the data was read; every score carries them.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Translation:
     told_by: str = "the task"
     known: int | None = None
     known_target: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     kind = "translation"
     metric = "BLEU"
@@ -175,7 +178,7 @@ class Translation:
         references = [reference for _, reference in pairs]
         measures, notes = _scores(said, references, self.bleu_tokenizer)
         measures.insert(1, Measure.ratio(LOSS, losses, n_tokens))
-        return Evaluation.of(split, measures, said, {"decoding": "greedy", **notes})
+        return Evaluation.of(split, measures, said, {"decoding": "greedy", **notes, **self.notes})
 
     def translate(
         self, model: nn.Module, sentences: Sequence[str], report: Report = silent

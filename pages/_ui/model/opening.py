@@ -19,6 +19,7 @@ from ffmerge_core.plan import (
 )
 from ffmerge_core.reporting.formats import count
 from ffmerge_core.reporting.recoveries import recovery_in_words
+from ffmerge_core.sources.presets import PRESETS
 from ffmerge_core.tasks.kinds import DIGITS, TASKS
 from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import open_model
@@ -140,8 +141,12 @@ def _folder() -> None:
         "groups that you picked on the open model are kept with that model."
     )
     with st.popover("Which models open?"):
-        for family in FAMILIES.values():
-            st.markdown(f"**{family.label}** :small[{family.name}]  \n{family.help}")
+        for kind in TASKS.values():
+            if known := [each.name for each in FAMILIES.values() if each.kind == kind.name]:
+                st.markdown(f"**{kind.label}**: {', '.join(known)}.")
+        st.markdown(
+            "Others open if a trial finds their FF sublayers. Every load proves what was found."
+        )
     folder = st.text_input(
         "Folder on this computer, or a model of the hub",
         key="folder",
@@ -184,10 +189,14 @@ def _data_inputs(key: str, help: str) -> tuple[UploadedFile | None, str]:
     st.caption(
         f"{help} 80% of the examples become the training split, 10% the validation split and 10% "
         "the test split. The content of an example decides its split. An upload is kept in the "
-        "data folder, so that recipes can find it again."
+        "data folder, so that recipes can find it again. Data of the hub is streamed, and its own "
+        f"splits are used where it has them: {', '.join(PRESETS)}, or `hf:organisation/name`, with "
+        "`/configuration`, `@revision` and `?text=column&label=column` behind it if you want."
     )
     upload = st.file_uploader("Upload a file", key=f"{key}-upload")
-    path = st.text_input("Or a path on this computer", key=f"{key}-path").strip()
+    path = st.text_input(
+        "Or a path on this computer, or data of the hub", key=f"{key}-path"
+    ).strip()
     return upload, path
 
 
