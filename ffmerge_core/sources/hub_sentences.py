@@ -83,7 +83,8 @@ def _in_words(data: HubData, found: Exception) -> str:
             f"{data.in_words} has no files of {', '.join(FORMATS)} that could be read. "
             f"{try_converted(data)}"
         )
-    said = " ".join(_ADDRESS.sub("…", str(error)).split())[:200] or type(error).__name__
+    said = " ".join(_ADDRESS.sub("…", str(error)).split())[:200].rstrip(".")
+    said = said or type(error).__name__
     return (
         f"{data.in_words} cannot be read: {said}. Choose another configuration or revision, or "
         f"give {OTHER}."
