@@ -146,7 +146,7 @@ class Rows:
             return content
         if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
             return int(value)  # a float: of a column of numbers of which some are missing
-        if value is None or isinstance(value, str | int):
+        if value is None or isinstance(value, str | int | bytes):
             return value
         raise DataError(
             f"{self.data.in_words} holds a {type(value).__name__} where a text, a whole number or "

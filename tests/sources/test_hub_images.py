@@ -20,6 +20,7 @@ from tests.sources.data_sets import (
     REPO,
     Lay,
     datasets,
+    pa,
 )
 from tests.sources.hub_server import COMMIT, Hub
 from tests.sources.test_data import folder_of
