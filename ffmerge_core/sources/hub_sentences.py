@@ -65,8 +65,8 @@ def _in_words(data: HubData, found: Exception) -> str:
         return answer_in_words(f"the data set {asked}", error, OTHER)
     if isinstance(error, (ConnectionError, TimeoutError, *unreachable())):
         return (
-            f"The hub cannot be reached, and this of the data set {asked} was not read on this "
-            f"computer before. Connect it, or give {OTHER}."
+            "The hub cannot be reached, or the connection to it was cut, and what is asked of the "
+            f"data set {asked} was not read on this computer before. Connect it, or give {OTHER}."
         )
     if "don't belong to" in str(error):
         return (
