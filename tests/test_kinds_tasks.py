@@ -28,7 +28,7 @@ from ffmerge_core.tasks.own_data import read_texts
 from ffmerge_core.tasks.task import given
 from pages._ui.state.shared import run_store, workspace_store
 from pages._ui.state.subject import Opened
-from tests.models.test_register_family import LLAMA, llama
+from tests.models.test_register_family import HELIUM, helium
 from tests.models.tiny import gpt2
 from tests.tasks.texts import bytes_tokenizer
 from tests.ui.conftest import home  # noqa: F401
@@ -71,7 +71,7 @@ RIDDLES = fm.TaskKind(
     read=read_riddles,
 )
 OWN = fm.Family(
-    **{**vars(LLAMA), "name": "own Llama", "label": "Own", "kind": "riddles"}  # type: ignore[arg-type]
+    **{**vars(HELIUM), "name": "own Helium", "label": "Own", "kind": "riddles"}  # type: ignore[arg-type]
 )
 
 
@@ -93,7 +93,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    llama().save_pretrained(tmp_path / "own")  # type: ignore[operator]
+    helium().save_pretrained(tmp_path / "own")  # type: ignore[operator]
     bytes_tokenizer().save_pretrained(tmp_path / "own")
     return tmp_path / "own"
 
@@ -115,27 +115,23 @@ def test_a_model_of_the_family_is_opened_on_the_kind_s_data_saved_and_opened_aga
     assert isinstance(again.task, Riddles)
     assert again.n_parameters == merged.n_parameters
     assert fm.evaluate(again).value == fm.evaluate(merged).value
-    with pytest.raises(DataError, match=r"own Llama does not take\. Give a file of riddles"):
+    with pytest.raises(DataError, match=r"own Helium does not take\. Give a file of riddles"):
         fm.load(folder, task="digits")
-    with pytest.raises(DataError, match=r"a file of sentence pairs, a file of riddles"):
+    with pytest.raises(DataError, match=r"a file of sentence pairs, .*, a file of riddles"):
         fm.load(folder, task=tmp_path / "absent")
 
 
-def test_errors_that_list_families_list_it(folder: Path) -> None:
+def test_errors_that_list_families_list_it(folder: Path) -> None:  # registered by the folder
     from torch import nn
 
-    with pytest.raises(UnsupportedModelError, match=r"own Llama \(LlamaForCausalLM\)\. Declare"):
+    with pytest.raises(UnsupportedModelError, match=r"Known families: .*, Own\. Declare"):
         fm.load(nn.Linear(2, 2))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["Other"]}))
-    with pytest.raises(UnsupportedModelError, match="and LlamaForCausalLM are known here"):
-        fm.load(folder)
 
 
 def test_the_command_line_knows_them(folder: Path, data: Path) -> None:
     facts = json.loads(ffmerge("info", folder, "--data", data, "--json"))
     assert (facts["family"], facts["data"]["kind"], facts["data"]["metric"]) == (
-        "own Llama", "riddles", "surprise",
+        "own Helium", "riddles", "surprise",
     )  # fmt: skip
     asked = (folder, "--data", data)
     told = ffmerge("merge", *asked, "--group", ",".join(GROUP), "--method", "vanilla")
@@ -151,7 +147,7 @@ def test_every_page_shows_them(folder: Path, data: Path) -> None:
     tab.text_input(key="folder").set_value(str(folder))
     tab.radio(key="measured_on").set_value("own").run()
     assert RIDDLES.format in sentences(tab)
-    assert "transformers Marian, own Llama." in sentences(tab)
+    assert "**Riddles**: own Helium." in sentences(tab)
     tab.text_input(key="folder-path").set_value(str(data))
     press(tab, "Open model")
     assert "Validation surprise" in metrics(tab)
@@ -240,7 +236,8 @@ def test_the_records_are_read_without_torch() -> None:
 
 def test_each_record_stands_in_its_order_and_says_what_it_is() -> None:
     assert list(METRICS)[-1] == "surprise"
-    assert list(TASKS) == ["image-classification", "language-modeling", "translation", "riddles"]
+    assert next(iter(TASKS)) == "image-classification"
+    assert list(TASKS)[-1] == "riddles"
     for record in (*METRICS.values(), *TASKS.values(), *FAMILIES.values()):
         assert record.label
         assert record.help.endswith(".")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from ffmerge_core.models.families import FAMILIES
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = "The same walk in Python"
@@ -68,6 +70,13 @@ def test_what_the_demos_show_is_what_was_found() -> None:
     ):
         held = re.findall(rf"^\| {re.escape(claim)} \| \S+ \| \*\*(.*?)\*\*", found, re.MULTILINE)
         assert held == ["does not hold"] * 3
+
+
+def test_what_opens_are_the_families_that_there_are() -> None:
+    (said,) = re.findall(r"^## What opens$(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", said, re.MULTILINE)[1:]
+    named = [name.removesuffix(" (fidelity only)") for row in rows for name in row.split(", ")]
+    assert sorted(named) == sorted(family.label for family in FAMILIES.values())
 
 
 def test_the_walk_is_ten_lines() -> None:

@@ -9,7 +9,7 @@ from ffmerge_core.cli.tables import evaluation_rows, sublayer_rows
 from ffmerge_core.cli.terminal import say, say_table
 from ffmerge_core.plan import NOTHING_MERGED, Recovery, plan_from_dict, plan_in_words
 from ffmerge_core.reporting.formats import count, figure_text, megabytes
-from ffmerge_core.reporting.opening import notes_on_opening
+from ffmerge_core.reporting.opening import kept_in_words, notes_on_opening
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.reporting.scores import figures_of
 
@@ -29,6 +29,7 @@ def facts_of_demo(source: str) -> Facts:
         "revision": card.revision,
         "n_parameters": card.n_parameters,
         "weight_bytes": card.weight_bytes,
+        "kept_bytes": {"float32": card.weight_bytes},
         "parts": {part.part: part.n_parameters for part in card.anatomy},
         "data": {
             "name": card.data,
@@ -62,6 +63,7 @@ def facts_of_model(model: LoadedModel) -> Facts:
         "revision": model.revision,
         "n_parameters": model.n_parameters,
         "weight_bytes": model.weight_bytes,
+        "kept_bytes": dict(model.kept_bytes),
         "parts": dict(anatomy(model.model, model.family, model.sublayers)),
         "data": task and {
             "name": task.data,
@@ -111,7 +113,8 @@ def say_facts(facts: Facts) -> None:
     parts = [(part, count(number)) for part, number in facts["parts"].items()]
     parts.append(("all", f"{count(facts['n_parameters'])}"))
     say_table(("Part", "Parameters"), parts)
-    say(f"{megabytes(facts['weight_bytes'])} of weights in memory")
+    kept = kept_in_words(facts["kept_bytes"])
+    say(f"{megabytes(facts['weight_bytes'])} of weights in memory, {kept} in a file")
     if facts["validation"]:
         summary = facts["validation"]
         say()

@@ -13,6 +13,7 @@ from ffmerge_core.errors import PlanError, ProofError
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.stored import rounded_as_kept
 from ffmerge_core.models.structure import set_weights, shared_copy, weights_by_role
 from ffmerge_core.plan import REPAIRS, Merge, MergePlan, Plan, in_layer_order
 from ffmerge_core.progress import Report, silent
@@ -104,14 +105,13 @@ def applied(
     _check_untouched(model)
     if plan.needs_features:
         _check_features(model, plan, feats)
-    if isinstance(plan, MergePlan):
-        return _merge(model, plan, feats, report)
-    return reduce(model, plan, feats, report)
+    make = _merge if isinstance(plan, MergePlan) else reduce
+    result = make(model, plan, feats, report)
+    return replace(result, stored=rounded_as_kept(model.model, model.stored, result.model))
 
 
-def _merge(
-    model: LoadedModel, plan: MergePlan, feats: Features | None, report: Report
-) -> LoadedModel:
+def _merge(model: LoadedModel, plan: Plan, feats: Features | None, report: Report) -> LoadedModel:
+    assert isinstance(plan, MergePlan)
     assert isinstance(plan.record, Merge)
     by_name = {sublayer.name: sublayer for sublayer in model.sublayers}
     if feats is not None:

@@ -18,6 +18,7 @@ from ffmerge_core.compression.training import Training
 from ffmerge_core.errors import DataError, PlanError, ProofError
 from ffmerge_core.extras import require
 from ffmerge_core.models.loaded import LoadedModel
+from ffmerge_core.models.stored import rounded_as_kept
 from ffmerge_core.models.structure import fingerprint
 from ffmerge_core.models.ties import ties
 from ffmerge_core.plan import Recovery
@@ -137,7 +138,10 @@ def recover(
     for parameter in student.parameters():
         parameter.grad = None
         parameter.requires_grad_(all(parameter is not each for each in frozen))
-    result = replace(model, model=student, curve=curve, revision=_revision(model, student))
+    stored = rounded_as_kept(model.model, model.stored, student)
+    result = replace(
+        model, model=student, curve=curve, revision=_revision(model, student), stored=stored
+    )
     if ties(student) != ties(model.model) or result.n_parameters != model.n_parameters:
         raise ProofError("Training untied weights that were tied; nothing of it is kept.")
     return result

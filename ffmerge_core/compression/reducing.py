@@ -83,7 +83,10 @@ def _settings(model: LoadedModel, module: nn.Module, plan: Plan) -> Mapping[str,
     # What timm can build anew has blocks that are whole, and fewer of them.
     if config is None or not plan.record.portable:
         return model.settings
-    blocks = module.get_submodule(model.sublayers[0].block.rpartition(".")[0])
-    depth = {model.family.depths["encoder"]: sum(1 for _ in blocks.children())}
-    arguments = {**(config.get("model_args") or {}), **depth}
+    lists = {each.stack: each.block.rpartition(".")[0] for each in model.sublayers}
+    depths = {
+        model.family.depths[stack]: sum(1 for _ in module.get_submodule(path).children())
+        for stack, path in lists.items()
+    }
+    arguments = {**(config.get("model_args") or {}), **depths}
     return {**model.settings, CONFIG: {**config, "model_args": arguments}}

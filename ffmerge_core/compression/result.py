@@ -106,6 +106,8 @@ class RunResult:
             }
         return record | {
             "examples": self.original.require_task().examples,
+            # It says whether a declaration knows the model, or its FF sublayers were discovered.
+            "family": self.original.family.name,
             "pairs": [asdict(pair) for pair in self.pairs],
             "n_tokens": self.feats.n_tokens if self.feats else None,
             "recovery": self.curve.to_dict() if self.curve else None,

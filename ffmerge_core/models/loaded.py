@@ -12,6 +12,7 @@ from torch import nn
 from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.models.families import Family
+from ffmerge_core.models.stored import Types, bytes_by_type
 from ffmerge_core.models.structure import count_parameters, weight_bytes
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Curve, Plan, plan_in_words
@@ -57,6 +58,9 @@ class LoadedModel:
     without_power : tuple of str
         FF sublayers that the proof could not tell apart by their own weights, such as a W_out of
         zeros. They were proven with drawn weights in their place.
+    stored : mapping
+        Tensors that are kept in another type than they compute in, by name: those of a checkpoint
+        in bfloat16 or float16. `save` writes them so again.
 
     See Also
     --------
@@ -88,6 +92,7 @@ class LoadedModel:
     quantized: str | None = None
     left_out: tuple[str, ...] = ()
     without_power: tuple[str, ...] = ()
+    stored: Types = field(default_factory=dict)
 
     @cached_property
     def n_parameters(self) -> int:
@@ -98,6 +103,11 @@ class LoadedModel:
     def weight_bytes(self) -> int:
         """Memory that the weights take, in bytes. Tying saves this, not compute."""
         return weight_bytes(self.model)
+
+    @cached_property
+    def kept_bytes(self) -> Mapping[str, int]:
+        """Bytes that the weights take in a file, by the type that they are kept in, most first."""
+        return bytes_by_type(self.model, self.stored)
 
     @property
     def stacks(self) -> tuple[str, ...]:

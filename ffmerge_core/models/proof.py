@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.errors import FFMergeError, ProofError, UnsupportedModelError
-from ffmerge_core.models.activations import ACTIVATIONS
+from ffmerge_core.models.activations import activation
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.int8 import refuse_int8
 from ffmerge_core.models.structure import (
@@ -35,6 +35,8 @@ from ffmerge_core.tasks.batch import Batch
 # about 1e-6 in float32 and 1e-2 in bfloat16; a wrong matrix is off by about 1.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 _CLEARLY = 1e-2
+# Rounding of every layer before adds to that of one.
+_THROUGH = 10
 _ROUNDING = 1e-12
 
 
@@ -108,7 +110,7 @@ def _prove_with(
     again = _record(probe, sublayers, batch, permuted)
     for sublayer in sublayers:
         error = _distance(again[sublayer.name][1], real[sublayer.name][1])
-        if error > _tolerance(real[sublayer.name][1]):
+        if error > _THROUGH * _tolerance(real[sublayer.name][1]):
             raise ProofError(
                 f"{sublayer.name}: permuting the neurons of its declared weights changes the "
                 f"model (relative change {error:.1e}). Some weight of this family is not "
@@ -160,12 +162,12 @@ def recompute(
         return nn.functional.linear(inputs, weight, bias)
 
     up = linear(x, "in", sublayer.w_in.rows)
-    activation = ACTIVATIONS[sublayer.activation]
+    phi = activation(model, sublayer.act)
     if sublayer.w_gate is None:
-        inside = activation(up)
+        inside = phi(up)
     else:
         slot = "gate" if "gate.weight" in weights else "in"
-        inside = activation(linear(x, slot, sublayer.w_gate.rows)) * up
+        inside = phi(linear(x, slot, sublayer.w_gate.rows)) * up
     if sublayer.norm is not None:
         values = {
             role.split(".", 1)[1]: tensor
@@ -193,6 +195,7 @@ def _prove_one(
         )
     try:
         with torch.no_grad():
+            by_neuron = _acts_by_neuron(model, sublayer, shuffle, x)
             error = _distance(recompute(model, sublayer, weights, x), y)
             alone = permute_neurons(weights, shuffle, sublayer.transposed) | {
                 role: weights[role] for role in weights if role.split(".")[0] in ("out", "norm")
@@ -201,12 +204,27 @@ def _prove_one(
     except Exception as problem:  # a norm or an activation may raise anything
         said = " ".join(str(problem).split()) or type(problem).__name__
         raise ProofError(f"{name}: its declared weights do not fit together ({said}).") from None
+    if not by_neuron:
+        raise ProofError(
+            f"{name}: its activation {sublayer.activation} ({sublayer.act}) does not treat all "
+            "neurons alike, so they cannot be put into another order, and no merge suits it."
+        )
     if error > _tolerance(y):
         raise ProofError(
             f"{name}: its output recomputed from the declared weights is off by {error:.1e} "
             "(relative). The family is declared wrongly for this model; nothing was merged."
         )
     return change >= _CLEARLY
+
+
+def _acts_by_neuron(model: nn.Module, sublayer: FFSublayer, shuffle: Tensor, like: Tensor) -> bool:
+    """Whether permuting before φ and after it is the same. like: of the kind that the model has."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(7, sublayer.d_ff, generator=generator).to(like)
+    phi = activation(model, sublayer.act)
+    # Copies, since it may write to what it is given.
+    after = phi(drawn.clone())[:, shuffle]
+    return _distance(phi(drawn[:, shuffle].clone()), after) <= _tolerance(after)
 
 
 def _record(

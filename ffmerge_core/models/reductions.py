@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ffmerge_core.errors import PlanError
 from ffmerge_core.kinds import resolve
-from ffmerge_core.models.activations import ACTIVATIONS
+from ffmerge_core.models.activations import activation
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.structure import set_weights, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
@@ -69,6 +69,9 @@ def drop_layers(
         blocks: Any = module.get_submodule(path)
         gone = [s.block for s in sublayers if s.stack == stack and s.name in plan.layers]
         indices = [int(block.rpartition(".")[2]) for block in gone]
+        kept = [index for index in range(len(blocks)) if index not in indices]
+        for config in configs:
+            _keep_layers(config, kept, len(blocks))
         for index in sorted(indices, reverse=True):
             del blocks[index]
         # A block finds its part of the cache by its number.
@@ -145,7 +148,7 @@ def fill_narrowed(
     weights = weights_by_role(original, sublayer)
     with torch.no_grad():
         w_out = weights["out.weight"].T if sublayer.transposed else weights["out.weight"]
-        activations = ACTIVATIONS[sublayer.activation](feats[sublayer.name].pre)
+        activations = activation(original, sublayer.act)(feats[sublayer.name].pre)
         shares = neuron_shares(activations, w_out.float())
         kept = shares.argsort(descending=True, stable=True)[: plan.width].sort().values
         rows, columns = (1, 0) if sublayer.transposed else (0, 1)
@@ -181,6 +184,20 @@ def _configs(module: nn.Module) -> list[Any]:
     """The transformers configurations in a model, each once; timm's models have none."""
     found = (getattr(part, "config", None) for part in module.modules())
     return list({id(config): config for config in found if config is not None}.values())
+
+
+def _keep_layers(config: Any, kept: Sequence[int], depth: int) -> None:
+    """Let what a configuration lists by layer, such as `layer_types`, list those that stay."""
+    for name, value in list(vars(config).items()):
+        if "layer" in name and isinstance(value, list | tuple) and len(value) == depth:
+            setattr(config, name, type(value)(value[index] for index in kept))
+    if hasattr(config, "stage_names"):
+        # What a backbone hands out: its last stage, as transformers has it by itself.
+        config.stage_names = config.stage_names[: len(kept) + 1]
+        config.set_output_features_output_indices(out_features=None, out_indices=None)
+    if hasattr(config, "attention_types"):
+        # GPT-Neo makes its list anew from this one, which counts repetitions.
+        config.attention_types = [[[kind], 1] for kind in config.attention_layers]
 
 
 def _refuse_numbered_attention(module: nn.Module, configs: Sequence[Any]) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 from ffmerge_core import showing
 
+# The paths of functions that torch has by itself begin with this.
+FUNCTIONAL = "torch.nn.functional."
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -54,7 +57,7 @@ class FFSublayer:
     d_model, d_ff : int
         The width of the residual stream, and the number of neurons.
     activation : str
-        φ's name, such as "gelu".
+        φ's name for reading, such as "gelu".
     n_parameters : int
         All parameters of the sublayer, biases and inner norm included.
     w_gate : Slot or None
@@ -75,6 +78,12 @@ class FFSublayer:
         The other FF sublayers that hold some of its parameters too, in the model as it was opened.
     n_shared : int
         Those of its parameters that an earlier FF sublayer holds already.
+    act : str
+        Dotted path of φ itself: a module, or a function that one holds or that torch has.
+    function : str
+        What φ computes: equal texts say that two compute the same.
+    stays : str
+        Why its block cannot be dropped, if so for another reason than `alone`.
 
     Examples
     --------
@@ -102,6 +111,9 @@ class FFSublayer:
     alone: str | None = None
     tied: tuple[str, ...] = ()
     n_shared: int = 0
+    act: str = ""
+    function: str = ""
+    stays: str = ""
 
     def __post_init__(self) -> None:
         if not self.block:
@@ -140,7 +152,7 @@ class FFSublayer:
         """What members of one group must have in common."""
         packed = (self.w_in.rows, self.w_gate.rows if self.w_gate else None)
         return (
-            self.d_model, self.d_ff, self.activation, self.gated, packed,
+            self.d_model, self.d_ff, self.activation, self.function, self.gated, packed,
             self.norm is not None, self.biases, self.n_parameters, self.transposed,
         )  # fmt: skip
 

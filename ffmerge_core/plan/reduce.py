@@ -49,6 +49,11 @@ class DropLayers(Windowed):
                     f"The layer of {each.name} cannot be dropped: it alone holds {each.alone}, "
                     f"which the other layers of {each.stack} may need. Drop other layers."
                 )
+            if each.stays:
+                raise PlanError(
+                    f"The layer of {each.name} cannot be dropped: {each.stays}. Drop FF sublayers "
+                    "instead."
+                )
         for stack in dict.fromkeys(sublayer.stack for sublayer in sublayers):
             if all(each.name in self.layers for each in sublayers if each.stack == stack):
                 raise PlanError(

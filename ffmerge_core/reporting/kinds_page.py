@@ -68,14 +68,15 @@ def _section(title: str, records: Mapping[str, Kind], *more: Column) -> Iterator
         *([("Source", lambda each: each.source)] if sourced else []),
     ]
     yield f"## {title}\n"
-    yield _row(name for name, _ in columns)
+    yield row(name for name, _ in columns)
     yield "|" + "---|" * len(columns)
     for record in records.values():
-        yield _row(cell(record) for _, cell in columns)
+        yield row(cell(record) for _, cell in columns)
     yield ""
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from ffmerge_core.reporting.formats import megabytes
 
 _SHOWN = 3
 
@@ -22,6 +24,14 @@ def notes_on_opening(left_out: Sequence[str], without_power: Sequence[str]) -> l
             f"with random weights in place of their own: {_some(without_power)}."
         )
     return notes
+
+
+def kept_in_words(n_bytes: Mapping[str, int]) -> str:
+    """How weights are kept: "250.1 MB as bfloat16 and 0.4 MB as float32".
+
+    n_bytes: `LoadedModel.kept_bytes`.
+    """
+    return " and ".join(f"{megabytes(each)} as {kept}" for kept, each in n_bytes.items())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -53,10 +53,11 @@ def data_name(wanted: Task | str | Path | None, report: Report = silent) -> str 
     except OSError as error:
         raise DataError(f"“{wanted}” cannot be the path of data ({error}).") from None
     if not found:
+        taken = ", ".join(dict.fromkeys(kind.data for kind in TASKS.values()))
         raise DataError(
             f'There is no built-in data called "{wanted}", and no file or folder {own.path}. Give '
             f'"{DIGITS}", hf:organisation/name of the hub, {", ".join(PRESETS)}, or the path of '
-            f"{', '.join(kind.data for kind in TASKS.values())}."
+            f"{taken}."
         )
     return str(own)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.progress import Report, silent
+from ffmerge_core.storage.memory import free_memory, size_in_words
 
 HUB, TIMM = "hf:", "timm:"
 
@@ -66,6 +67,7 @@ def fetch(source: str, report: Report = silent) -> Fetched:
             sizes = {file.path: file.size for file in get_cached_repo_tree(repo, revision=revision)}
             online = False
         wanted = _wanted(repo, sizes)
+        _check_memory(repo, wanted)
         if online:
             _check_room(repo, sum(wanted.values()))
         folder = snapshot_download(
@@ -133,6 +135,16 @@ def _check_room(repo: str, needed: int) -> None:
         raise SourceError(
             f"{repo} takes {_size(needed)} and the disk of {cache} has {_size(free)} free. "
             "Make room, or set HF_HOME to a folder on another disk."
+        )
+
+
+def _check_memory(repo: str, wanted: Mapping[str, int]) -> None:
+    """A model takes as much memory as its files of weights at least, and more of half precision."""
+    needed = sum(size for name, size in wanted.items() if name.endswith(".safetensors"))
+    if needed > (free := free_memory()):
+        raise SourceError(
+            f"The weights of {repo} take {size_in_words(needed)} of memory at least, and "
+            f"{size_in_words(free)} are free. Close other programs, or use a larger computer."
         )
 
 

@@ -26,7 +26,9 @@ from ffmerge_core.progress import Report, silent
 from ffmerge_core.sources.data import check_task, choose_task, data_name, still_there
 from ffmerge_core.sources.hub import fetch, is_remote
 from ffmerge_core.storage.checkpoint import open_saved
-from ffmerge_core.storage.folders import CONFIG, RawModel, open_folder, resolved
+from ffmerge_core.storage.folders import CONFIG, open_folder, resolved
+from ffmerge_core.storage.memory import size_in_words
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import Record, read_record
 from ffmerge_core.tasks.task import Task
 
@@ -104,7 +106,7 @@ def load(
         found = fetch(source, report)
         opened_there = load(found.folder, task, report, fidelity=fidelity, tokenize=tokenize)
         return replace(opened_there, source=found.source)
-    report(0, _STEPS, "Reading the weights")
+    report(0, _STEPS, f"Reading {_size(source)}weights")
     opened, own_task, record = _open(source)
     module = opened.module
     if record is not None and fidelity:
@@ -146,6 +148,7 @@ def load(
         quantized=quantized,
         left_out=opened.left_out,
         without_power=without_power,
+        stored=opened.stored,
     )
     chosen = choose_task(loaded, named or task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)
@@ -168,6 +171,14 @@ def _open(source: str | Path | nn.Module) -> tuple[RawModel, Task | None, Record
     known = record.source.removeprefix(demos.PREFIX) in demos.names()
     own_task = demos.load(record.source)[1] if known else None
     return open_saved(folder, record), own_task, record
+
+
+def _size(source: str | Path | nn.Module) -> str:
+    """ "1.4 GB of " in front of "weights"; "the " where no file says it."""
+    if isinstance(source, nn.Module) or str(source).startswith(demos.PREFIX):
+        return "the "
+    files = resolved(source).glob("*.safetensors")
+    return f"{size_in_words(sum(path.stat().st_size for path in files))} of "
 
 
 def _name(source: str | Path | nn.Module) -> str:

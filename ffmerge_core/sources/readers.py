@@ -130,6 +130,33 @@ def pairs(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task
     )
 
 
+def compared_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """The documents of a text file, on which a model that reads is compared with the original."""
+    from ffmerge_core.tasks.encoding import TextEncoding
+
+    if not fidelity:
+        raise DataError(
+            f"{model.source} reads text and has no measure of its own here. Open it with "
+            "fidelity=True, which compares the merged model with the original."
+        )
+    own = _texts(path, report)
+    return TextEncoding(
+        own.name,
+        _tokenizer(model),
+        own.texts,
+        _room(model),
+        known=_known(model, "get_input_embeddings"),
+    )
+
+
+def recordings(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
+    """No file of recordings is read: `DataError`."""
+    raise DataError(
+        f"{model.source} hears speech, and recordings are not read from files here. Pass a task "
+        "of your own, whose batches hold its spectrograms, and fidelity=True."
+    )
+
+
 def _texts(name: str, report: Report) -> OwnTexts:
     """Documents of a file, or of the hub."""
     if is_hub_data(name):

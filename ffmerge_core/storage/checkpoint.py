@@ -21,8 +21,10 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, plain_state
 from ffmerge_core.plan import Recipe
 from ffmerge_core.progress import Report, silent
-from ffmerge_core.storage.folders import CONFIG, RawModel, resolved
+from ffmerge_core.storage.folders import CONFIG, resolved
+from ffmerge_core.storage.gaps import state_to_write
 from ffmerge_core.storage.layouts import LAYOUTS, Layout
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.placing import placed, size_on_disk
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import other_ties
@@ -178,6 +180,7 @@ def _record(model: LoadedModel, layout: str, recipe: Recipe | None) -> Record:
         quantize=model.quantized,
         tokenize=tokenize_of(model.task),
         ties=other_ties(model),
+        family=model.family.name,
     )
 
 
@@ -204,7 +207,7 @@ def _write(model: LoadedModel, draft: Path, layout: Layout) -> int:
 def _check_copy(model: LoadedModel, draft: Path, record: Record) -> None:
     """What a reader gets is what was in memory, or it is not kept."""
     again = plain_state(open_saved(draft, record).module)
-    for name, tensor in plain_state(model.model).items():
+    for name, tensor in state_to_write(model.model, model.stored).items():
         if not torch.equal(again[name], tensor.to(again[name].dtype)):
             raise StorageError(
                 f"{name} reads back with other values than the model in memory has, so the copy "

@@ -12,10 +12,13 @@ from ffmerge_core.models.families import family_of
 from ffmerge_core.models.int8 import blank, check_installed, lay_out_int8
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.reductions import lay_out
-from ffmerge_core.storage.folders import RawModel, beside, build, checked_config
-from ffmerge_core.storage.gaps import read_into, write_once
+from ffmerge_core.storage.folders import CONFIG, beside, build, checked_config, say_type
+from ffmerge_core.storage.gaps import read_into, state_to_write, write_once
+from ffmerge_core.storage.memory import refuse_too_large
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, in_config, is_reduced, tie_again
+from ffmerge_core.storage.weights import entries_in
 
 # Not the name that transformers and timm look for: they would fill the copies that are not
 # in the file with random weights, and only print that they did.
@@ -26,15 +29,18 @@ def write(model: LoadedModel, draft: Path) -> int:
     """The weights and the configuration; the number of parameters written."""
     if hasattr(model.model, "config"):
         _write_config(model.model, draft)
-    write_once(model.model, draft / WEIGHTS)
+        say_type(draft / CONFIG, state_to_write(model.model, model.stored))
+    write_once(model.model, draft / WEIGHTS, model.stored)
     return model.n_parameters
 
 
 def read(folder: Path, record: Record) -> RawModel:
     """Tied as it was before the weights are read, strictly."""
-    from safetensors.torch import load_file
-
     config = checked_config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise SourceError(f"{folder} holds no {WEIGHTS}, where the weights were. Save it again.")
+    entries = entries_in([folder / WEIGHTS])
+    refuse_too_large(folder, config, entries, lambda: build(folder, config), copies=False)
     module = build(folder, config)
     sublayers = checked_sublayers(folder, module, record)
     if is_reduced(record.plan) and not in_config(record.plan):
@@ -43,12 +49,8 @@ def read(folder: Path, record: Record) -> RawModel:
     if record.quantize is not None:
         check_installed(record.quantize, SourceError)
         sublayers = lay_out_int8(module, family_of(module), sublayers, blank, record.quantize)
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise SourceError(f"The weights in {folder} cannot be read ({error}).") from None
-    read_into(module, folder, tensors)
-    return replace(beside(folder, module, config), sublayers=sublayers)
+    stored = read_into(module, folder, entries)
+    return replace(beside(folder, module, config), sublayers=sublayers, stored=stored)
 
 
 def _write_config(module: Any, draft: Path) -> None:

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ffmerge_core import demos
-from ffmerge_core.errors import SourceError, UnsupportedModelError
-from ffmerge_core.models.families import known_classes
-from ffmerge_core.models.sublayers import FFSublayer
-from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.errors import SourceError
+from ffmerge_core.storage.library import one_line
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
+from ffmerge_core.storage.transformers_folder import build_transformers, load_transformers
 
 CONFIG = "config.json"
 # What image processors of transformers are kept in; newer ones in the first.
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
-WEIGHTS = "model.safetensors"
 ADAPTER = "adapter_config.json"
-_GENERATION = "generation_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "source.spm")
-
-
-@dataclass(frozen=True, eq=False)
-class RawModel:
-    """What a folder holds. tokenizer, settings: as in `LoadedModel`.
-
-    sublayers: its FF sublayers, where the module itself does not say (some were reduced).
-    left_out: tensors of its file that it has no use for, by name.
-    """
-
-    module: nn.Module
-    tokenizer: Any = None
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    sublayers: tuple[FFSublayer, ...] | None = None
-    left_out: tuple[str, ...] = ()
 
 
 def resolved(source: str | Path) -> Path:
@@ -60,9 +43,9 @@ def open_folder(folder: Path) -> RawModel:
     Raises `SourceError` (absent, damaged, refused) or `UnsupportedModelError`.
     """
     config = checked_config(folder)
-    read = load_timm if "architecture" in config else _load_transformers
-    module, left = read(folder, config)
-    return replace(beside(folder, module, config), left_out=left)
+    load = load_timm if "architecture" in config else load_transformers
+    read = load(folder, config)
+    return replace(beside(folder, read.module, config), left_out=read.left_out, stored=read.stored)
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -99,19 +82,8 @@ def checked_config(folder: Path) -> dict[str, Any]:
 
 def build(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The model that config.json describes, its weights not read yet."""
-    if "architecture" in config:
-        return build_timm(folder, config)
-    kind, settings = _transformers_class(folder, config)
-    try:
-        module: nn.Module = kind(settings)
-        if (folder / _GENERATION).is_file():
-            from transformers import GenerationConfig
-
-            generation: Any = GenerationConfig.from_pretrained(folder, local_files_only=True)
-            module.generation_config = generation
-    except Exception as error:
-        raise _cannot_open(folder, error) from None
-    return module
+    make = build_timm if "architecture" in config else build_transformers
+    return make(folder, config)
 
 
 def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
@@ -131,25 +103,8 @@ def beside(folder: Path, module: nn.Module, config: dict[str, Any]) -> RawModel:
     # A damaged file, or a package that this tokenizer needs; the error says which.
     except Exception as error:
         raise SourceError(
-            f"transformers cannot read the tokenizer in {folder}: {_one_line(error)}"
+            f"transformers cannot read the tokenizer in {folder}: {one_line(error)}"
         ) from None
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars on the terminal, and no report: a callback and a sentence say it here."""
-    from transformers.utils import logging
-
-    library: Any = logging  # its functions have no annotations
-    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
-    library.disable_progress_bar()
-    library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if shown:
-            library.enable_progress_bar()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -190,110 +145,17 @@ def _check_weights(folder: Path) -> None:
             ) from None
 
 
-def _transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
-    """The class that config.json names, and the configuration as transformers reads it."""
-    import transformers
+def say_type(config: Path, state: Mapping[str, Tensor]) -> None:
+    """Have a config.json of transformers say the type of most numbers that are written beside it.
 
-    known = known_classes("transformers")
-    classes = config.get("architectures") or []
-    if not (isinstance(classes, list) and len(classes) == 1 and classes[0] in known):
-        named = ", ".join(map(str, classes)) or "no class named"
-        raise UnsupportedModelError(
-            f"{folder} holds a {config['model_type']} model ({named}). Of transformers' models, "
-            f"{', '.join(known[:-1])} and {known[-1]} are known here. Declare yours with "
-            "fm.register_family before it is loaded."
-        )
-    kind = getattr(transformers, classes[0])
-    try:
-        settings = transformers.AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
-    if not isinstance(settings, kind.config_class):
-        raise SourceError(
-            f"{folder / CONFIG} describes a {config['model_type']} model but names the class "
-            f"{classes[0]}. Save the model again."
-        )
-    return kind, settings
-
-
-def _load_transformers(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
-    """The module with its weights, and the names in the files that it has no use for."""
-    kind, settings = _transformers_class(folder, config)
-    try:
-        with quiet_transformers():
-            module, found = kind.from_pretrained(
-                folder,
-                config=settings,
-                local_files_only=True,
-                use_safetensors=True,
-                # As saved it may be half precision; a recipe says float32.
-                dtype=torch.float32,
-                output_loading_info=True,
-                # They are refused below, in a sentence of our own.
-                ignore_mismatched_sizes=True,
-            )
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise _cannot_open(folder, error) from None
-    assert isinstance(module, nn.Module)
-    refuse_shapes(folder, found["mismatched_keys"])
-    stored = _Stored(folder, module)
-    unexpected = set(map(stored.whole, found["unexpected_keys"]))
-    unexpected |= named_like_buffers(module, stored.names)
-    harmless = left_out(module, unexpected, stored.value)
-    refuse_gaps(folder, found["missing_keys"], unexpected - set(harmless))
-    for tensor in (*module.parameters(), *module.buffers()):
-        # It may be the file itself, mapped into memory: whoever wrote over that file would
-        # change this model, and whoever cut it short would end the process.
-        tensor.data = tensor.data.clone()
-    return module, harmless
-
-
-class _Stored:
-    """The tensors of a folder by the names that the model has for them, read one at a time."""
-
-    def __init__(self, folder: Path, module: nn.Module) -> None:
-        from safetensors import safe_open
-
-        self._module = module
-        self._files: dict[str, tuple[Path, str]] = {}
-        whole = folder / WEIGHTS
-        for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
-            with safe_open(path, framework="pt") as weights:
-                for name in weights.keys():  # noqa: SIM118 (no mapping)
-                    self._files[self.whole(name)] = path, name
-
-    def whole(self, name: str) -> str:
-        """A name with the prefix that it lacks in the file of a model saved without its head."""
-        base = str(getattr(self._module, "base_model_prefix", ""))
-        first = name.split(".")[0]
-        inside = hasattr(getattr(self._module, base, None), first)
-        return f"{base}.{name}" if inside and not hasattr(self._module, first) else name
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(self._files)
-
-    def value(self, name: str) -> torch.Tensor | None:
-        """What a file holds by a name; None if none does."""
-        from safetensors import safe_open
-
-        if name not in self._files:
-            return None
-        path, stored = self._files[name]
-        with safe_open(path, framework="pt") as weights:
-            tensor: torch.Tensor = weights.get_tensor(stored)
-        return tensor
-
-
-def _cannot_open(folder: Path, error: Exception) -> SourceError:
-    return SourceError(f"transformers cannot open {folder}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    if "above report" in said:
-        # A table on the terminal, which was not shown.
-        return "its weights cannot be converted to the names that transformers has today"
-    return said
+    Plain transformers opens the model in it.
+    """
+    counts: Counter[torch.dtype] = Counter()
+    for tensor in {id(each): each for each in state.values()}.values():
+        if tensor.is_floating_point():
+            counts[tensor.dtype] += tensor.numel()
+    values = read_json(config)
+    kept = str(counts.most_common(1)[0][0]).removeprefix("torch.")
+    if values.get("dtype") != kept:
+        text = json.dumps(values | {"dtype": kept}, indent=2, sort_keys=True) + "\n"
+        config.write_text(text, "utf-8")

@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from ffmerge_core.errors import SourceError
+from ffmerge_core.models.stored import Types, as_kept, types_by_tensor
 from ffmerge_core.models.structure import plain_state
+from ffmerge_core.storage.weights import Entries
 
 Shape = tuple[int, ...]
 
@@ -43,6 +45,8 @@ _BESIDE = frozenset(
 )
 # What hangs there too and passes the output on to a head: without use only where there is none.
 _BEFORE_HEAD = frozenset({"attn_pool", "pre_logits"})
+# A head of BERT's pretraining, beside the one that a masked language model keeps.
+_SECOND_HEADS = (["cls", "seq_relationship"],)
 # What stands for a hidden patch while a model is pretrained.
 _PRETRAINING = (["mask_token"], ["embeddings", "mask_token"])
 
@@ -98,7 +102,7 @@ def refuse_gaps(folder: Path, missing: Iterable[str], unexpected: Iterable[str])
     for what, keys in (("lack", sorted(missing)), ("hold unknown", sorted(unexpected))):
         if keys:
             raise SourceError(
-                f"The weights in {folder} {what} {_some(keys)}: they belong to another model than "
+                f"The weights in {folder} {what} {some(keys)}: they belong to another model than "
                 "config.json describes."
             )
 
@@ -115,54 +119,71 @@ def refuse_shapes(folder: Path, wrong: Iterable[tuple[str, Shape, Shape]]) -> No
         )
 
 
-def read_into(module: nn.Module, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def read_into(module: nn.Module, folder: Path, entries: Entries) -> Types:
     """Fill a module, in place, with tensors of exactly its names, shapes and kinds.
 
-    A tied one may stand under any of its names. Raises `SourceError`.
+    A tied one may stand under any of its names. The types that the tensors are kept in, where they
+    are others than the module's. Raises `SourceError`.
     """
     places = plain_state(module)
-    both = [(name, tensors[name], places[name]) for name in tensors.keys() & places.keys()]
+    both = [(name, entries[name], places[name]) for name in entries.keys() & places.keys()]
     refuse_shapes(
         folder,
-        ((name, read.shape, here.shape) for name, read, here in both if read.shape != here.shape),
+        (
+            (name, entry.shape, here.shape)
+            for name, entry, here in both
+            if entry.shape != here.shape
+        ),
     )
-    for name, read, here in both:
-        if read.is_floating_point() != here.is_floating_point():
+    for name, entry, here in both:
+        if entry.dtype.is_floating_point != here.is_floating_point():
             raise SourceError(
-                f"The weights in {folder} do not fit config.json: {name} holds {read.dtype} in the "
-                f"file and {here.dtype} was expected. Save the model again."
+                f"The weights in {folder} do not fit config.json: {name} holds {entry.dtype} in "
+                f"the file and {here.dtype} was expected. Save the model again."
             )
     filled = Counter(id(here) for _, _, here in both)
     missing = [name for name, place in places.items() if id(place) not in filled]
     # What was apart when it was written is not one here.
     parted = {name for name, _, here in both if filled[id(here)] > 1}
-    refuse_gaps(folder, missing, (tensors.keys() - places.keys()) | parted)
+    refuse_gaps(folder, missing, (entries.keys() - places.keys()) | parted)
     with torch.no_grad():
-        for _, read, here in both:
-            here.copy_(read)
+        for _, entry, here in both:
+            here.copy_(entry.read())
+    kept = {id(here): entry.dtype for _, entry, here in both}
+    return {
+        name: kept[id(place)]
+        for name, place in places.items()
+        if place.is_floating_point() and kept[id(place)] != place.dtype
+    }
 
 
-def write_once(module: nn.Module, path: Path) -> None:
-    """The state of a module as a safetensors file, a tied tensor once, by its first name."""
+def write_once(module: nn.Module, path: Path, types: Types) -> None:
+    """The state of a module as a safetensors file, a tied tensor once, by its first name.
+
+    types: that its tensors are kept in.
+    """
     from safetensors.torch import save_file
 
     first: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in state_in_own_memory(module).items():
+    for name, tensor in state_to_write(module, types).items():
         first.setdefault(id(tensor), (name, tensor.contiguous()))
     save_file(dict(first.values()), path, {"format": "pt"})
 
 
-def state_in_own_memory(module: nn.Module) -> dict[str, Tensor]:
+def state_to_write(module: nn.Module, types: Types) -> dict[str, Tensor]:
     """The state by name: what is tied is one tensor, and no two tensors lie in one memory.
 
     Whoever wrote `one.data = other.data` has two parameters there, which a file holds apart.
+    types: that its tensors are kept in.
     """
+    kept = types_by_tensor(module, types)
     made: dict[int, Tensor] = {}
     memory: set[int] = set()
     state = {}
     for name, tensor in plain_state(module).items():
         if id(tensor) not in made:
-            plain, pointer = tensor.detach(), tensor.untyped_storage().data_ptr()
+            plain = as_kept(tensor.detach(), kept.get(id(tensor)))
+            pointer = plain.untyped_storage().data_ptr()
             made[id(tensor)] = plain.clone() if pointer in memory else plain
             memory.add(pointer)
         state[name] = made[id(tensor)]
@@ -175,10 +196,14 @@ def _is_beside(module: nn.Module, name: str) -> bool:
     # transformers' models with a head hold the model without one under a name of its own.
     if parts[0] == getattr(module, "base_model_prefix", None) and hasattr(module, parts[0]):
         module, parts = getattr(module, parts[0]), parts[1:]
-    if parts in _PRETRAINING:
+    if parts in _PRETRAINING or (parts[:2] in _SECOND_HEADS and not _has_at(module, parts[:2])):
         return True
     beside = _BESIDE if _has(module, "head") else _BESIDE | _BEFORE_HEAD
     return parts[0] in beside and not _has(module, parts[0])
+
+
+def _has_at(module: nn.Module, parts: list[str]) -> bool:
+    return len(parts) == 2 and _has(getattr(module, parts[0], module), parts[1])
 
 
 def _has(module: nn.Module, name: str) -> bool:
@@ -219,5 +244,6 @@ def _leaf(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """Three names at most, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -13,10 +13,13 @@ from ffmerge_core.errors import SourceError
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.models.structure import count_parameters, names_by_role, shared_copy
 from ffmerge_core.models.ties import set_ties, ties
-from ffmerge_core.storage.folders import WEIGHTS, RawModel, open_folder, quiet_transformers
-from ffmerge_core.storage.gaps import state_in_own_memory, write_once
+from ffmerge_core.storage.folders import CONFIG, open_folder, say_type
+from ffmerge_core.storage.gaps import state_to_write, write_once
+from ffmerge_core.storage.library import quiet_transformers
+from ffmerge_core.storage.opened import RawModel
 from ffmerge_core.storage.record import RECORD, Record
 from ffmerge_core.storage.tied import checked_sublayers, groups, tie_again
+from ffmerge_core.storage.weights import WEIGHTS
 
 
 def write(model: LoadedModel, draft: Path) -> int:
@@ -27,10 +30,13 @@ def write(model: LoadedModel, draft: Path) -> int:
         # Marian's positions among them, which it would leave out and compute anew: those of a
         # model that was ever in half precision are not quite the computed ones.
         untied._keys_to_ignore_on_save = None
+        state = state_to_write(untied, model.stored)
         with quiet_transformers():
-            untied.save_pretrained(draft, state_dict=state_in_own_memory(untied))
+            # It takes out of the mapping what it has written.
+            untied.save_pretrained(draft, state_dict=dict(state))
+        say_type(draft / CONFIG, state)
     else:
-        write_once(untied, draft / WEIGHTS)
+        write_once(untied, draft / WEIGHTS, model.stored)
     return count_parameters(untied)
 
 

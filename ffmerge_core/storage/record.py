@@ -26,7 +26,8 @@ class Record:
     once tied. versions: of the libraries that wrote it. quantize: what its weights are kept as.
     tokenize: as `load` was told it with the data.
     ties: the names of each parameter that has several, but for what the plan ties; None in a
-    record of an older version, which says nothing of them.
+    record of an older version, which says nothing of them. family: which one the model is of, a
+    declared or a discovered one.
     """
 
     layout: str
@@ -40,6 +41,7 @@ class Record:
     quantize: str | None = None
     tokenize: str | None = None
     ties: Ties | None = None
+    family: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         values = {

@@ -17,7 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ffmerge_core.errors import SourceError, UnsupportedModelError
+from ffmerge_core.storage.comparing import refuse_other_values
 from ffmerge_core.storage.gaps import left_out, read_into, refuse_shapes
+from ffmerge_core.storage.memory import refuse_too_large
+from ffmerge_core.storage.opened import RawModel
+from ffmerge_core.storage.weights import Entry, entries_in
 
 # In timm's order. A file of any other name is read if it is the only one.
 _NAMES = (
@@ -56,28 +60,31 @@ def build_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def load_timm(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, tuple[str, ...]]:
-    """The module with its weights, and the names in the file that it has no use for."""
-    from safetensors.torch import load_file
+def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
+    """The module with its weights, and what there is to say of the file."""
     from timm.models import clean_state_dict
 
+    stored: dict[str, Entry] = clean_state_dict(entries_in([_weights(folder)]))
+    refuse_too_large(folder, config, stored, lambda: build_timm(folder, config))
     module = build_timm(folder, config)
-    stored: dict[str, Tensor] = clean_state_dict(load_file(_weights(folder)))
     wanted = module.state_dict()
     refuse_shapes(
         folder,
         (
-            (name, tensor.shape, wanted[name].shape)
-            for name, tensor in stored.items()
-            if name in wanted and tensor.shape != wanted[name].shape
+            (name, entry.shape, wanted[name].shape)
+            for name, entry in stored.items()
+            if name in wanted and entry.shape != wanted[name].shape
         ),
     )
-    found = stored if wanted.keys() <= stored.keys() else _converted(folder, module, stored)
-    harmless = left_out(module, found.keys() - wanted.keys(), found.get)
-    read_into(module, folder, {name: found[name] for name in found if name not in harmless})
-    kept = {id(tensor) for tensor in found.values()}
-    dropped = (name for name in stored.keys() - found.keys() if id(stored[name]) not in kept)
-    return module, tuple(sorted({*harmless, *dropped}))
+    found: dict[str, Entry] = stored
+    dropped: tuple[str, ...] = ()
+    if not wanted.keys() <= stored.keys():
+        found, dropped = _converted(folder, module, stored)
+    harmless = left_out(module, found.keys() - wanted.keys(), lambda name: found[name].read())
+    used = {name: found[name] for name in found if name not in harmless}
+    types = read_into(module, folder, used)
+    refuse_other_values(folder, module, used)
+    return RawModel(module, left_out=tuple(sorted({*harmless, *dropped})), stored=types)
 
 
 def _weights(folder: Path) -> Path:
@@ -94,20 +101,28 @@ def _weights(folder: Path) -> Path:
     return files[0]
 
 
-def _converted(folder: Path, module: nn.Module, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by the names of today, as timm's conversion for this kind of model has them."""
+def _converted(
+    folder: Path, module: nn.Module, stored: Mapping[str, Entry]
+) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """The tensors by the names of today, as timm's conversion for this kind of model has them.
+
+    And the names in the file that it drops.
+    """
     convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
     if convert is None:
-        return stored
+        return dict(stored), ()
+    read = {name: entry.read() for name, entry in stored.items()}
     try:
-        found: dict[str, Tensor] = convert(dict(stored), module)
+        found: dict[str, Tensor] = convert(dict(read), module)
     except Exception as error:  # it takes names for granted
         said = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(
             f"The weights in {folder} are not those of a {type(module).__name__}: timm cannot "
             f"convert their names ({type(error).__name__}: {said})."
         ) from None
-    return found
+    kept = {id(tensor) for tensor in found.values()}
+    dropped = (name for name in stored.keys() - found.keys() if id(read[name]) not in kept)
+    return {name: Entry.of(tensor) for name, tensor in found.items()}, tuple(dropped)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import HeliumConfig, HeliumForCausalLM, MT5Config, MT5ForConditionalGeneration
 
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, PlanError, UnsupportedModelError
@@ -17,16 +17,15 @@ from tests.conftest import randomise
 from tests.models.tiny import NoiseTask, logits
 from tests.tasks.texts import bytes_tokenizer, letters_tokenizer
 
-VOCABULARY = 70
-LAST_TWO = ("decoder.1", "decoder.2")
+VOCABULARY, LAST_TWO = 70, ("decoder.1", "decoder.2")
 
-LLAMA = fm.Family(
-    "transformers Llama",
-    "Llama",
+HELIUM = fm.Family(
+    "transformers Helium",
+    "Helium",
     "Decoders that write text, with a gate in every FF sublayer.",
-    "Touvron et al. 2023, arXiv:2302.13971",
+    "Kyutai 2025, Helium 1",
     kind="language-modeling",
-    classes=(("transformers", "LlamaForCausalLM"),),
+    classes=(("transformers", "HeliumForCausalLM"),),
     attention=("self_attn",),
     embeddings=("model.embed_tokens",),
     head=("lm_head",),
@@ -45,7 +44,7 @@ LLAMA = fm.Family(
 )
 
 
-def find_t5(model: nn.Module) -> tuple[fm.FFSublayer, ...]:
+def find_mt5(model: nn.Module) -> tuple[fm.FFSublayer, ...]:
     stacks = (("encoder", 1), ("decoder", 2))
     return sum(
         (
@@ -60,42 +59,43 @@ def find_t5(model: nn.Module) -> tuple[fm.FFSublayer, ...]:
     )  # fmt: skip
 
 
-T5 = fm.Family(
-    "transformers T5",
-    "T5",
+MT5 = fm.Family(
+    "transformers mT5",
+    "mT5",
     "Encoders and decoders whose first blocks hold the positions for all.",
-    "Raffel et al. 2020, arXiv:1910.10683",
+    "Xue et al. 2020, arXiv:2010.11934",
     kind="translation",
-    classes=(("transformers", "T5ForConditionalGeneration"),),
+    classes=(("transformers", "MT5ForConditionalGeneration"),),
     attention=("SelfAttention", "EncDecAttention"),
     embeddings=("shared", "encoder.embed_tokens", "decoder.embed_tokens"),
     head=("lm_head",),
     depths={"encoder": "num_layers", "decoder": "num_decoder_layers"},
-    find=find_t5,
+    find=find_mt5,
     example=fm.pair_example,
     longest=48,
 )
 
 
-def llama() -> nn.Module:
+def helium() -> nn.Module:
     return randomise(
-        LlamaForCausalLM(
-            LlamaConfig(
+        HeliumForCausalLM(
+            HeliumConfig(
                 vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=16,
-                bos_token_id=0, eos_token_id=0,
+                num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+                max_position_embeddings=16, bos_token_id=0, eos_token_id=0,
             )
         )
     )  # fmt: skip
 
 
-def t5(encoder: int = 4, decoder: int = 3) -> nn.Module:
+def mt5(encoder: int = 4, decoder: int = 3) -> nn.Module:
     return randomise(
-        T5ForConditionalGeneration(
-            T5Config(
+        MT5ForConditionalGeneration(
+            MT5Config(
                 vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=encoder,
                 num_decoder_layers=decoder, num_heads=4, relative_attention_num_buckets=8,
                 pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+                feed_forward_proj="relu", tie_word_embeddings=True,
             )
         )
     )  # fmt: skip
@@ -105,8 +105,8 @@ def t5(encoder: int = 4, decoder: int = 3) -> nn.Module:
 def declared() -> Iterator[None]:
     """Both, for the time of a test: other tests open models that belong to no family."""
     with FAMILIES.registered():
-        fm.register_family(LLAMA)
-        fm.register_family(T5)
+        fm.register_family(HELIUM)
+        fm.register_family(MT5)
         yield
 
 
@@ -127,15 +127,15 @@ def pairs(tmp_path: Path) -> Path:
 def opened(name: str, folder: Path, request: pytest.FixtureRequest) -> fm.LoadedModel:
     """A model of a family from a folder with its tokenizer, on the user's own data."""
     module, tokenizer, data = {
-        "llama": (llama, bytes_tokenizer, "texts"),
-        "t5": (t5, lambda: letters_tokenizer(ended=True), "pairs"),
+        "helium": (helium, bytes_tokenizer, "texts"),
+        "mt5": (mt5, lambda: letters_tokenizer(ended=True), "pairs"),
     }[name]
     module().save_pretrained(folder)  # type: ignore[operator]
     tokenizer().save_pretrained(folder)
     return fm.load(folder, task=request.getfixturevalue(data))
 
 
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("name", ["helium", "mt5"])
 def test_the_whole_walk(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     model = opened(name, tmp_path / "model", request)
     assert model.family.label.lower() == name
@@ -158,7 +158,7 @@ def test_the_whole_walk(name: str, tmp_path: Path, request: pytest.FixtureReques
         assert fm.evaluate(again).value == score.value
 
 
-@pytest.mark.parametrize(("name", "longest"), [("llama", 16), ("t5", 48)])
+@pytest.mark.parametrize(("name", "longest"), [("helium", 16), ("mt5", 48)])
 def test_the_longest_input_is_the_family_s(
     name: str, longest: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -169,12 +169,12 @@ def test_the_longest_input_is_the_family_s(
 def test_a_configuration_that_does_not_say_the_longest_input_is_a_sentence(
     pairs: Path, tmp_path: Path
 ) -> None:
-    silent = fm.Family(**{**vars(T5), "name": "silent", "longest": "max_position_embeddings"})
-    with pytest.raises(UnsupportedModelError, match=r"T5 has no max_position|silent has no max_p"):
-        silent.longest_input(t5())
+    silent = fm.Family(**{**vars(MT5), "name": "silent", "longest": "max_position_embeddings"})
+    with pytest.raises(UnsupportedModelError, match=r"mT5 has no max_position|silent has no max_p"):
+        silent.longest_input(mt5())
 
 
-@pytest.mark.parametrize("build", [llama, t5])
+@pytest.mark.parametrize("build", [helium, mt5])
 def test_the_anatomy_knows_every_part(build: Callable[[], nn.Module]) -> None:
     from ffmerge_core.models.loaded import anatomy
 
@@ -182,7 +182,7 @@ def test_the_anatomy_knows_every_part(build: Callable[[], nn.Module]) -> None:
     parts = dict(anatomy(model.model, model.family, model.sublayers))
     assert sum(parts.values()) == model.n_parameters
     assert set(parts) == {"FF", "attention", "embeddings", "norms"} | (
-        {"head"} if build is llama else set()
+        {"head"} if build is helium else set()
     )
 
 
@@ -191,12 +191,12 @@ def test_the_anatomy_knows_every_part(build: Callable[[], nn.Module]) -> None:
     # With fewer layers in the encoder than in the decoder, transformers' own cache is too short.
     [("encoder.1",), ("encoder.3", "decoder.1"), ("encoder.1", "encoder.2", *LAST_TWO)],
 )
-def test_layers_of_t5_are_dropped_whole(dropped: tuple[str, ...], tmp_path: Path) -> None:
-    model = fm.load(t5())
+def test_layers_of_mt5_are_dropped_whole(dropped: tuple[str, ...], tmp_path: Path) -> None:
+    model = fm.load(mt5())
     small = fm.apply(model, fm.DropLayers(dropped))
     kept = {stack: [s.index for s in model.sublayers if s.stack == stack and s.name not in dropped]
             for stack in model.stacks}  # fmt: skip
-    expected = t5(len(kept["encoder"]), len(kept["decoder"]))
+    expected = mt5(len(kept["encoder"]), len(kept["decoder"]))
     state = model.model.state_dict()
     own = {}
     for key in expected.state_dict():
@@ -220,7 +220,7 @@ def written(module: nn.Module, cached: bool) -> torch.Tensor:
 
 def test_a_block_by_which_the_others_live_stays() -> None:
     """Dropped, the others would run without positions, and nobody would be told."""
-    model = fm.load(t5())
+    model = fm.load(mt5())
     with pytest.raises(PlanError, match=r"encoder\.0 cannot be dropped.*relative_attention_bias"):
         fm.apply(model, fm.DropLayers(("encoder.0",)))
     fixed = [s.name for s in model.sublayers if s.alone is not None]
@@ -230,7 +230,7 @@ def test_a_block_by_which_the_others_live_stays() -> None:
 def test_a_search_and_baselines_leave_such_a_block_alone(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    model = opened("t5", tmp_path / "model", request)
+    model = opened("mt5", tmp_path / "model", request)
     feats = fm.calibrate(model, tokens=60)
     methods = ("vanilla", "layer drop")
     table = fm.search_windows(model, feats, remove=1, methods=methods, stack="encoder")
@@ -244,8 +244,8 @@ def test_a_search_and_baselines_leave_such_a_block_alone(
     assert "encoder.0" not in plan.layers
 
 
-def test_llama_loses_layers_and_its_features_say_which_neurons_matter() -> None:
-    module = llama()
+def test_helium_loses_layers_and_its_features_say_which_neurons_matter() -> None:
+    module = helium()
     model = fm.load(module, task=NoiseTask(module))
     small = fm.apply(model, fm.DropLayers(("decoder.0", "decoder.2")))
     assert [s.name for s in small.sublayers] == ["decoder.0", "decoder.1"]
@@ -253,7 +253,7 @@ def test_llama_loses_layers_and_its_features_say_which_neurons_matter() -> None:
     assert all(s.gated for s in model.sublayers)
 
 
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("name", ["helium", "mt5"])
 @pytest.mark.parametrize("plan", [fm.DropFF(("decoder.1",)), fm.Factor(("decoder.1",), 4)])
 def test_what_reduces_a_sublayer_suits_them(
     name: str, plan: fm.DropFF | fm.Factor, tmp_path: Path, request: pytest.FixtureRequest
@@ -265,7 +265,7 @@ def test_what_reduces_a_sublayer_suits_them(
     assert fm.evaluate(again).loss == fm.evaluate(small).loss != fm.evaluate(model).loss
 
 
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("name", ["helium", "mt5"])
 def test_they_are_recovered_by_adapters_and_rounded(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -279,10 +279,10 @@ def test_they_are_recovered_by_adapters_and_rounded(
 
 
 def test_a_family_is_declared_once_and_for_a_kind_of_task_that_is_known() -> None:
-    with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM belongs to the family"):
-        fm.register_family(fm.Family(**{**vars(LLAMA), "name": "again"}))
-    other = {**vars(LLAMA), "classes": (("transformers", "Other"),)}
-    with pytest.raises(UnsupportedModelError, match="'transformers Llama' already"):
+    with pytest.raises(UnsupportedModelError, match="HeliumForCausalLM belongs to the family"):
+        fm.register_family(fm.Family(**{**vars(HELIUM), "name": "again"}))
+    other = {**vars(HELIUM), "classes": (("transformers", "Other"),)}
+    with pytest.raises(UnsupportedModelError, match="'transformers Helium' already"):
         fm.register_family(fm.Family(**other))
     with pytest.raises(DataError, match="kind of task is 'poetry'"):
         fm.register_family(fm.Family(**{**other, "name": "new", "kind": "poetry"}))
@@ -294,7 +294,7 @@ def test_an_example_of_tokens_needs_a_vocabulary() -> None:
 
 
 def test_a_sublayer_stored_without_its_block_is_read_as_before() -> None:
-    old = fm.load(llama()).sublayers[1].to_dict()
+    old = fm.load(helium()).sublayers[1].to_dict()
     del old["block"], old["alone"]
     again = fm.FFSublayer.from_dict(old)
     assert (again.block, again.alone) == ("model.layers.1", None)

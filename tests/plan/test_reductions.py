@@ -35,6 +35,7 @@ class Stub:
     gated: bool = False
     norm: str | None = None
     alone: str | None = None
+    stays: str = ""
     matrices: tuple[tuple[int, int], ...] = ((32, 8), (8, 32))
     shape: tuple[object, ...] = ()
     tied: tuple[str, ...] = ()

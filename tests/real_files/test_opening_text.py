@@ -56,6 +56,15 @@ def masks(tensors: Tensors) -> Tensors:
     }
 
 
+def bert() -> nn.Module:
+    """As the best known encoders are: saved with all of their pretraining, opened for one part."""
+    config = transformers.BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+        max_position_embeddings=LONGEST, vocab_size=100,
+    )  # fmt: skip
+    return transformers.BertForMaskedLM(config)
+
+
 HARMLESS: dict[str, tuple[Callable[[], nn.Module], Callable[[Tensors], Tensors]]] = {
     "GPT-2's masks": (gpt2, masks),
     "GPT-2's masks in bytes": (
@@ -66,6 +75,15 @@ HARMLESS: dict[str, tuple[Callable[[], nn.Module], Callable[[Tensors], Tensors]]
     "a value head": (gpt2, lambda _: {"v_head.summary.weight": torch.ones(1, 32)}),
     "a classifier's head": (gpt2, lambda _: {"score.weight": torch.ones(2, 32)}),
     "OPT's classifier": (opt, lambda _: {"score.weight": torch.ones(2, 32)}),
+    "BERT's second head and pooler": (
+        bert,
+        lambda _: {
+            "cls.seq_relationship.weight": torch.ones(2, 32),
+            "cls.seq_relationship.bias": torch.ones(2),
+            "bert.pooler.dense.weight": torch.ones(32, 32),
+            "bert.pooler.dense.bias": torch.ones(32),
+        },
+    ),
     "ViT's pooler": (
         transformers_vit,
         lambda _: {"vit.pooler.dense.weight": torch.ones(32, 32),

@@ -237,3 +237,12 @@ def test_names_of_timm_lead_to_their_repository(hub: Hub, tmp_path: Path) -> Non
     assert (model.source, model.family.name) == (f"hf:{name}@{COMMIT}", "timm ViT")
     with pytest.raises(SourceError, match="timm has no weights called “nothing”"):
         fm.load("timm:nothing")
+
+
+def test_what_cannot_fit_into_memory_is_said_before_anything_is_downloaded(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_source, "free_memory", lambda: 5)
+    with pytest.raises(SourceError, match=r"take 0\.\d\d MB of memory at least, and 0\.00 MB are"):
+        fetch(SOURCE)
+    assert not hub.sent(WEIGHTS)

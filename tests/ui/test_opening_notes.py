@@ -34,7 +34,7 @@ def test_the_model_page_says_both(tmp_path: Path) -> None:
     tab = open_app()
     tab.text_input(key="folder").set_value(str(tmp_path))
     tab.radio(key="measured_on").set_value("digits").run()
-    press(tab, "Open folder")
+    press(tab, "Open model")
     assert "1 tensor without a use in this model, left out here: vit.pooler.dense.bias" in (
         sentences(tab)
     )

@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING
 
 from ffmerge_core.errors import UnsupportedModelError
 from ffmerge_core.kinds import Kinds
-from ffmerge_core.models.families import text, vision
+from ffmerge_core.models.families import decoders, encoders, seq2seq, timm, vision
 from ffmerge_core.models.families.declare import declare, declare_stack
+from ffmerge_core.models.families.discovered import discovered
+from ffmerge_core.models.families.examples import pair_example, token_example
 from ffmerge_core.models.families.family import Family
-from ffmerge_core.models.families.text import pair_example, token_example
+from ffmerge_core.models.families.refused import refuse_by_name
 from ffmerge_core.tasks.kinds import TASKS
 
 if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES: Kinds[Family] = Kinds(
-    "family", UnsupportedModelError, (*vision.FAMILIES, *text.FAMILIES), made=Family
+    "family",
+    UnsupportedModelError,
+    (
+        *timm.FAMILIES,
+        *vision.FAMILIES,
+        *decoders.FAMILIES,
+        *encoders.FAMILIES,
+        *seq2seq.FAMILIES,
+    ),
+    made=Family,
 )
 
 
@@ -52,13 +63,13 @@ def register_family(family: Family) -> Family:
     Examples
     --------
     >>> import ffmerge_core as fm
-    >>> llama = fm.Family(
-    ...     "transformers Llama",
-    ...     "Llama",
+    >>> helium = fm.Family(
+    ...     "transformers Helium",
+    ...     "Helium",
     ...     "Decoders that write text, with a gate in every FF sublayer.",
-    ...     "Touvron et al. 2023, arXiv:2302.13971",
+    ...     "Kyutai 2025, Helium 1",
     ...     kind="language-modeling",
-    ...     classes=(("transformers", "LlamaForCausalLM"),),
+    ...     classes=(("transformers", "HeliumForCausalLM"),),
     ...     attention=("self_attn",),
     ...     embeddings=("model.embed_tokens",),
     ...     head=("lm_head",),
@@ -75,12 +86,13 @@ def register_family(family: Family) -> Family:
     ...     ),
     ...     example=fm.token_example,
     ... )
-    >>> fm.register_family(llama).name
-    'transformers Llama'
+    >>> fm.register_family(helium).name
+    'transformers Helium'
     """
     if not isinstance(family, Family):
         raise UnsupportedModelError(f"A Family was expected; {clipped(family)} was found.")
-    TASKS.of(family.kind)
+    for kind in (family.kind, *family.kinds.values()):
+        TASKS.of(kind)
     if not family.classes or not all(map(_is_class, family.classes)):
         raise UnsupportedModelError(
             f"The classes of {family.name} are {clipped(family.classes)}; pairs of a package and a "
@@ -101,15 +113,22 @@ def _is_class(key: object) -> bool:
 
 
 def family_of(model: nn.Module) -> Family:
-    """The family that `model` belongs to; `UnsupportedModelError` if none does."""
+    """The family that `model` belongs to: one that is declared, or one discovered for it.
+
+    Raises `UnsupportedModelError` for a model that no merge suits, and where nothing is known of
+    what it takes.
+    """
     key = (type(model).__module__.split(".", 1)[0], type(model).__name__)
     for family in FAMILIES.values():
         if key in family.classes:
-            return family
-    known = ", ".join(f"{family.name} ({family.classes[0][1]})" for family in FAMILIES.values())
+            return family.of_class(key[1])
+    refuse_by_name(model)
+    if (found := discovered(model)) is not None:
+        return found
+    labels = ", ".join(dict.fromkeys(family.label for family in FAMILIES.values()))
     raise UnsupportedModelError(
         f"The model is a {'.'.join(key)}, and where its FF sublayers are is not known here. Known "
-        f"families: {known}. Declare yours with fm.register_family."
+        f"families: {labels}. Declare yours with fm.register_family."
     )
 
 
@@ -128,6 +147,7 @@ __all__ = [
     "family_of",
     "known_classes",
     "pair_example",
+    "refuse_by_name",
     "register_family",
     "token_example",
 ]

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from reprlib import repr as clipped
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.checks import expect
 from ffmerge_core.errors import UnsupportedModelError
-from ffmerge_core.models.sublayers import FFSublayer, Slot
+from ffmerge_core.models.sublayers import FUNCTIONAL, FFSublayer, Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Class names, so that no library has to be imported to recognise one.
-_ACTIVATION_CLASSES = {
-    "GELU": "gelu",
-    "GELUActivation": "gelu",
-    "GELUTanh": "gelu_tanh",
-    "GELUTanhActivation": "gelu_tanh",
-    "NewGELUActivation": "gelu_tanh",
-    "FastGELUActivation": "gelu_tanh",
-    "PytorchGELUTanh": "gelu_tanh",
-    "QuickGELU": "quick_gelu",
-    "QuickGELUActivation": "quick_gelu",
-    "ReLU": "relu",
-    "SiLU": "silu",
-    "SiLUActivation": "silu",
-    "Sigmoid": "sigmoid",
-}
+    from ffmerge_core.models.activations import Activation
 
 
 def declare(
@@ -42,6 +28,7 @@ def declare(
     block: str = "",
     w_gate: Slot | str | None = None,
     norm: str | None = None,
+    packed: bool = False,
 ) -> FFSublayer:
     """Fill in what the modules themselves say: widths, layout, activation, biases.
 
@@ -57,7 +44,8 @@ def declare(
         Where W_in lives, the up projection where there is a gate; a path where it is the module's
         only matrix.
     w_out, act : str
-        Dotted paths of the modules of W_out and of the activation.
+        Dotted paths of the module of W_out and of the activation: a module, or a function that
+        one holds or that torch has ("torch.nn.functional.relu").
     block : str, optional
         Dotted path of the whole block, which a layer drop takes away; by default what holds the
         attention.
@@ -65,6 +53,9 @@ def declare(
         Where the gate's matrix lives.
     norm : str, optional
         Dotted path of an inner norm of width d_ff.
+    packed : bool, default False
+        Whether the module of W_in holds a gate too, one half each. Which half goes through the
+        activation is found by a trial of the FF module.
 
     Returns
     -------
@@ -89,6 +80,8 @@ def declare(
     """
     from torch import nn
 
+    from ffmerge_core.models.activations import identity_of, name_of
+
     expect(UnsupportedModelError, model=(model, nn.Module), name=(name, str), block=(block, str))
     expect(UnsupportedModelError, attention=(attention, str), w_out=(w_out, str), act=(act, str))
     expect(UnsupportedModelError, w_in=(w_in, Slot | str), w_gate=(w_gate, Slot | str | None))
@@ -100,6 +93,7 @@ def declare(
     w_in, w_gate = _slot(w_in), _slot(w_gate) if w_gate else None
     submodule(model, attention)
     block = block or attention.rpartition(".")[0]
+    phi = _activation(model, act)
     (d_model, _), transposed = _matrix(model, w_in.module)
     (d_ff, _), out_transposed = _matrix(model, w_out)
     if transposed != out_transposed:
@@ -107,6 +101,10 @@ def declare(
             f"{w_in.module} and {w_out} store their weights in different layouts; one layout for "
             "both was expected."
         )
+    if packed:
+        from ffmerge_core.models.families.packed import halves
+
+        w_in, w_gate = halves(model, w_in.module, norm or w_out, act)
     owners = {w_in.module, w_out, *([w_gate.module] if w_gate else []), *([norm] if norm else [])}
     entry, out = model.get_submodule(w_in.module), model.get_submodule(w_out)
     return FFSublayer(
@@ -118,7 +116,7 @@ def declare(
         norm=norm,
         d_model=d_model,
         d_ff=d_ff,
-        activation=_activation_name(submodule(model, act)),
+        activation=name_of(phi),
         biases=(entry.bias is not None, out.bias is not None),
         transposed=transposed,
         n_parameters=sum(
@@ -128,6 +126,8 @@ def declare(
         ),
         block=block,
         alone=_alone(model, block),
+        act=act,
+        function=identity_of(phi),
     )
 
 
@@ -142,6 +142,7 @@ def declare_stack(
     act: str,
     w_gate: str | None = None,
     norm: str | None = None,
+    packed: bool = False,
 ) -> tuple[FFSublayer, ...]:
     """Declare the FF sublayers of blocks that are alike, one a block.
 
@@ -158,6 +159,8 @@ def declare_stack(
         W_out and the activation.
     w_gate, norm : str, optional
         Paths within a block of the gate's matrix and of an inner norm of width d_ff.
+    packed : bool, default False
+        Whether W_in's module holds a gate too, as in `declare`.
 
     Returns
     -------
@@ -193,13 +196,35 @@ def declare_stack(
             attention=f"{block}.{attention}",
             w_in=f"{block}.{w_in}",
             w_out=f"{block}.{w_out}",
-            act=f"{block}.{act}",
+            act=act if act.startswith(FUNCTIONAL) else f"{block}.{act}",
             block=block,
             w_gate=f"{block}.{w_gate}" if w_gate else None,
             norm=f"{block}.{norm}" if norm else None,
+            packed=packed,
         )
 
     return tuple(of(f"{blocks}.{index}") for index in range(depth(model, blocks)))
+
+
+def alike(
+    stack: str, blocks: str, inside: tuple[str, ...] = (), **places: Any
+) -> Callable[[nn.Module], tuple[FFSublayer, ...]]:
+    """A family's `find` for models of one stack: `declare_stack` of it, with these places.
+
+    blocks: the list of blocks, within the model without a head. inside: what a model with a head
+    calls the one without, where that is not transformers' own name for it.
+    """
+
+    def find(model: nn.Module) -> tuple[FFSublayer, ...]:
+        return declare_stack(model, stack, base_of(model, *inside) + blocks, **places)
+
+    return find
+
+
+def base_of(model: nn.Module, *names: str) -> str:
+    """Path of the model without a head in one that has one, with its dot; else nothing."""
+    known = (*names, getattr(model, "base_model_prefix", ""))
+    return next((f"{name}." for name in known if name and hasattr(model, name)), "")
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:
@@ -207,10 +232,14 @@ def submodule(model: nn.Module, path: str) -> nn.Module:
     try:
         return model.get_submodule(path)
     except AttributeError as error:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} has no {path}, where its family keeps an FF sublayer or "
-            "its attention. This variant is not known here."
-        ) from error
+        raise _absent(model, path) from error
+
+
+def _absent(model: nn.Module, path: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{type(model).__name__} has no {path}, where its family keeps an FF sublayer or its "
+        "attention. This variant is not known here."
+    )
 
 
 def depth(model: nn.Module, path: str) -> int:
@@ -249,12 +278,10 @@ def _matrix(model: nn.Module, path: str) -> tuple[tuple[int, int], bool]:
     )
 
 
-def _activation_name(module: nn.Module) -> str:
-    kind = type(module).__name__
-    if kind not in _ACTIVATION_CLASSES:
-        raise UnsupportedModelError(
-            f"The activation {kind} is not known here; known are "
-            f"{', '.join(sorted(set(_ACTIVATION_CLASSES.values())))}."
-        )
-    name = _ACTIVATION_CLASSES[kind]
-    return "gelu_tanh" if getattr(module, "approximate", "none") == "tanh" else name
+def _activation(model: nn.Module, path: str) -> Activation:
+    from ffmerge_core.models.activations import activation
+
+    try:
+        return activation(model, path)
+    except AttributeError as error:
+        raise _absent(model, path) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ffmerge_core.errors import UnsupportedModelError
@@ -54,8 +54,11 @@ class Family(Kind):
     example : callable
         A model → a small batch of noise that it accepts, for the proof; images are its first
         argument.
-    longest : int or str
-        Tokens that the model sees at once, or what its configuration calls that number.
+    kinds : mapping of str to str
+        By class, what its models are for where that is not `kind`.
+    longest : int, str or callable
+        Tokens that the model sees at once, or what its configuration calls that number, or a
+        function of its configuration.
     n_classes : callable
         A model → the classes that its head tells apart; None of one without a head.
     class_names : callable
@@ -80,15 +83,22 @@ class Family(Kind):
     depths: Mapping[str, str]
     find: Callable[[nn.Module], tuple[FFSublayer, ...]]
     example: Callable[[nn.Module], Batch]
-    longest: int | str = "max_position_embeddings"
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    longest: int | str | Callable[[Any], int] = "max_position_embeddings"
     n_classes: Callable[[nn.Module], int | None] = _no_head
     class_names: Callable[[nn.Module, Settings], Sequence[str] | None] = _no_names
+
+    def of_class(self, known: str) -> Family:
+        """The same for models of one class, with what they are for."""
+        return replace(self, kind=self.kinds[known]) if known in self.kinds else self
 
     def longest_input(self, model: nn.Module) -> int:
         """Tokens that `model` sees at once. Raises `UnsupportedModelError` if nothing says it."""
         if isinstance(self.longest, int):
             return self.longest
         config: Any = getattr(model, "config", None)
+        if not isinstance(self.longest, str):
+            return self.longest(config)
         found = getattr(config, self.longest, None)
         if not isinstance(found, int):
             raise UnsupportedModelError(

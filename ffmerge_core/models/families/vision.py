@@ -1,4 +1,4 @@
-"""Vision transformers, of timm and of transformers."""
+"""Vision transformers of transformers; and what classes are called, of timm's models too."""
 
 from __future__ import annotations
 
@@ -9,100 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ffmerge_core.errors import DataError, UnsupportedModelError
-from ffmerge_core.models.families.declare import declare, declare_stack, depth, submodule
+from ffmerge_core.errors import DataError
+from ffmerge_core.models.families.declare import alike, base_of, declare_stack, submodule
+from ffmerge_core.models.families.examples import image_example
 from ffmerge_core.models.families.family import Family, Settings
-from ffmerge_core.models.sublayers import FFSublayer, Slot
-from ffmerge_core.tasks.batch import Batch
+from ffmerge_core.models.sublayers import FFSublayer
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def _find_timm_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
-    return tuple(_timm_mlp(model, index) for index in range(depth(model, "blocks")))
-
-
-def _timm_mlp(model: nn.Module, index: int) -> FFSublayer:
-    from torch import nn
-
-    path = f"blocks.{index}.mlp"
-    mlp: Any = submodule(model, path)
-    kind = type(mlp).__name__
-    gate: Slot | None = None
-    if kind == "Mlp":
-        up = Slot(f"{path}.fc1")
-    elif kind == "SwiGLU":
-        up, gate = Slot(f"{path}.fc1_x"), Slot(f"{path}.fc1_g")
-    elif kind == "GluMlp":
-        d_ff: int = mlp.fc2.in_features
-        halves = Slot(f"{path}.fc1", (0, d_ff)), Slot(f"{path}.fc1", (d_ff, 2 * d_ff))
-        up, gate = halves if mlp.gate_last else halves[::-1]
-    else:
-        raise UnsupportedModelError(
-            f"The FF sublayer of blocks.{index} is a {kind}; Mlp, SwiGLU and GluMlp are known "
-            "here. Mixtures of experts and fused blocks cannot be merged."
-        )
-    inner = getattr(mlp, "norm", None)
-    has_norm = inner is not None and not isinstance(inner, nn.Identity)
-    return declare(
-        model,
-        f"encoder.{index}",
-        attention=f"blocks.{index}.attn",
-        w_in=up,
-        w_out=f"{path}.fc2",
-        act=f"{path}.act",
-        w_gate=gate,
-        norm=f"{path}.norm" if has_norm else None,
-    )
-
-
-def _find_transformers_vit(model: nn.Module) -> tuple[FFSublayer, ...]:
-    # ViTModel is the encoder by itself; the classifier holds one under "vit".
-    layers = "layers" if type(model).__name__ == "ViTModel" else "vit.layers"
-    return declare_stack(
-        model,
-        "encoder",
-        layers,
-        attention="attention",
-        w_in="mlp.fc1",
-        w_out="mlp.fc2",
-        act="mlp.activation_fn",
-    )
-
-
-def _noise(channels: int, height: int, width: int) -> Batch:
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    return Batch((torch.randn(4, channels, height, width, generator=generator),))
-
-
-def _timm_vit_example(model: nn.Module) -> Batch:
-    """Of the size that the model was built for; a hybrid's first convolution is its backbone's."""
-    from timm.data import resolve_model_data_config
-    from torch import nn
-
-    patches: Any = model.get_submodule("patch_embed")
-    convolutions = (each for each in patches.modules() if isinstance(each, nn.Conv2d))
-    if (first := next(convolutions, None)) is None:
-        raise UnsupportedModelError(
-            f"The patch_embed of this {type(model).__name__} has no convolution, so how many "
-            "channels it takes is not known. This variant is not known here."
-        )
-    # None where it takes any size: then the size of its pretrained configuration.
-    size = patches.img_size or resolve_model_data_config(model)["input_size"][1:]
-    return _noise(first.in_channels, *size)
-
-
-def _transformers_vit_example(model: nn.Module) -> Batch:
-    config: Any = model.config
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return _noise(config.num_channels, height, width)
-
-
-def _timm_classes(model: nn.Module) -> int | None:
+def timm_classes(model: nn.Module) -> int | None:
     module: Any = model
     return int(module.num_classes) or None
 
@@ -130,9 +47,9 @@ def pretrained_cfg(model: nn.Module, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _timm_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+def timm_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
     names = pretrained_cfg(model, settings).get("label_names")
-    return _in_order(names, _timm_classes(model) or 0, "label_names") if names else None
+    return _in_order(names, timm_classes(model) or 0, "label_names") if names else None
 
 
 def _in_order(names: Any, n_classes: int, field: str) -> tuple[str, ...]:
@@ -153,14 +70,16 @@ def _in_order(names: Any, n_classes: int, field: str) -> tuple[str, ...]:
     return tuple(map(str, ordered))
 
 
-def _transformers_classes(model: nn.Module) -> int | None:
+def transformers_classes(model: nn.Module) -> int | None:
     module: Any = model
-    return int(module.config.num_labels) if hasattr(module, "classifier") else None
+    # DeiT calls its two heads cls_classifier and distillation_classifier.
+    head = any(hasattr(module, name) for name in ("classifier", "cls_classifier"))
+    return int(module.config.num_labels) if head else None
 
 
-def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
+def transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] | None:
     config: Any = model.config
-    if not (n_classes := _transformers_classes(model)):
+    if not (n_classes := transformers_classes(model)):
         return None
     names = config.id2label or {}
     # Where nobody named the classes, transformers numbers them.
@@ -168,37 +87,111 @@ def _transformers_names(model: nn.Module, settings: Settings) -> Sequence[str] |
     return _in_order(names, n_classes, "id2label") if named else None
 
 
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        "timm ViT",
-        "ViT",
-        "Encoders that see an image as patches, with or without a head.",
-        "Dosovitskiy et al. 2021, arXiv:2010.11929",
-        kind="image-classification",
-        classes=(("timm", "VisionTransformer"),),
-        attention=("attn",),
-        embeddings=("patch_embed", "cls_token", "reg_token", "pos_embed", "norm_pre"),
-        head=("head", "fc_norm", "attn_pool"),
-        depths={"encoder": "depth"},
-        find=_find_timm_vit,
-        example=_timm_vit_example,
-        n_classes=_timm_classes,
-        class_names=_timm_names,
+_PLAIN: dict[str, Any] = {"w_in": "mlp.fc1", "w_out": "mlp.fc2", "act": "mlp.activation_fn"}
+
+
+def _find_dino(model: nn.Module) -> tuple[FFSublayer, ...]:
+    """The largest have gates, and what their matrices are called differs."""
+    holder = "" if type(model).__name__.startswith("DINOv3") else "encoder."
+    blocks = f"{base_of(model)}{holder}layer"
+    first = submodule(model, f"{blocks}.0.mlp")
+    places = _PLAIN
+    if hasattr(first, "up_proj"):
+        places = {"w_in": "mlp.up_proj", "w_out": "mlp.down_proj", "act": "mlp.act_fn"}
+    if hasattr(first, "gate_proj"):
+        places = {**places, "w_gate": "mlp.gate_proj"}
+    return declare_stack(model, "encoder", blocks, attention="attention", **places)
+
+
+def _encoders(
+    label: str, base: str, classes: Sequence[str], help: str, source: str, **other: Any
+) -> Family:
+    """Encoders of images. base: what a model with a head calls the one without."""
+    settings: dict[str, Any] = {
+        "kind": "image-classification",
+        "classes": tuple(("transformers", name) for name in classes),
+        "attention": ("attention",),
+        "embeddings": (f"{base}.embeddings", "embeddings"),
+        "head": ("classifier", "pooler", f"{base}.pooler"),
+        "depths": {"encoder": "num_hidden_layers"},
+        "find": alike("encoder", "layers", attention="attention", **_PLAIN),
+        "example": image_example,
+        "n_classes": transformers_classes,
+        "class_names": transformers_names,
+    }
+    return Family(f"transformers {label}", label, help, source, **settings | other)
+
+
+_TOWER = {
+    "attention": ("self_attn",),
+    "find": alike(
+        "encoder", "encoder.layers", inside=("vision_model",), attention="self_attn", **_PLAIN
     ),
-    Family(
-        "transformers ViT",
+}
+
+FAMILIES: tuple[Family, ...] = (
+    _encoders(
         "ViT",
+        "vit",
+        ("ViTForImageClassification", "ViTModel"),
         "Encoders that see an image as patches, with or without a head.",
         "Dosovitskiy et al. 2021, arXiv:2010.11929",
-        kind="image-classification",
-        classes=(("transformers", "ViTForImageClassification"), ("transformers", "ViTModel")),
-        attention=("attention",),
-        embeddings=("vit.embeddings", "embeddings"),
-        head=("classifier", "pooler"),
-        depths={"encoder": "num_hidden_layers"},
-        find=_find_transformers_vit,
-        example=_transformers_vit_example,
-        n_classes=_transformers_classes,
-        class_names=_transformers_names,
+    ),
+    _encoders(
+        "DeiT",
+        "deit",
+        ("DeiTForImageClassification", "DeiTForImageClassificationWithTeacher", "DeiTModel"),
+        "Encoders that see an image as patches, taught by another model; with or without a head.",
+        "Touvron et al. 2020, arXiv:2012.12877",
+        head=("classifier", "cls_classifier", "distillation_classifier", "pooler", "deit.pooler"),
+    ),
+    _encoders(
+        "BEiT",
+        "beit",
+        ("BeitForImageClassification", "BeitModel"),
+        "Encoders that see an image as patches; their positions are relative.",
+        "Bao et al. 2021, arXiv:2106.08254",
+    ),
+    _encoders(
+        "DINOv2",
+        "dinov2",
+        ("Dinov2ForImageClassification", "Dinov2Model"),
+        "Encoders that learnt from images alone; the largest have gates.",
+        "Oquab et al. 2023, arXiv:2304.07193",
+        find=_find_dino,
+    ),
+    _encoders(
+        "DINOv2 with registers",
+        "dinov2_with_registers",
+        ("Dinov2WithRegistersForImageClassification", "Dinov2WithRegistersModel"),
+        "DINOv2 with tokens that hold what no patch says.",
+        "Darcet et al. 2023, arXiv:2309.16588",
+        find=_find_dino,
+    ),
+    _encoders(
+        "DINOv3",
+        "model",
+        ("DINOv3ViTModel",),
+        "Encoders that learnt from images alone; positions are rotations, and some have gates.",
+        "Siméoni et al. 2025, arXiv:2508.10104",
+        find=_find_dino,
+    ),
+    _encoders(
+        "CLIP vision",
+        "vision_model",
+        ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPForImageClassification"),
+        "The tower of CLIP that sees images.",
+        "Radford et al. 2021, arXiv:2103.00020",
+        head=("visual_projection", "classifier"),
+        **_TOWER,
+    ),
+    _encoders(
+        "SigLIP vision",
+        "vision_model",
+        ("SiglipVisionModel", "SiglipForImageClassification"),
+        "The tower of SigLIP that sees images.",
+        "Zhai et al. 2023, arXiv:2303.15343",
+        head=("head", "vision_model.head", "classifier"),
+        **_TOWER,
     ),
 )

@@ -141,8 +141,12 @@ def _folder() -> None:
         "groups that you picked on the open model are kept with that model."
     )
     with st.popover("Which models open?"):
-        for family in FAMILIES.values():
-            st.markdown(f"**{family.label}** :small[{family.name}]  \n{family.help}")
+        for kind in TASKS.values():
+            if known := [each.name for each in FAMILIES.values() if each.kind == kind.name]:
+                st.markdown(f"**{kind.label}**: {', '.join(known)}.")
+        st.markdown(
+            "Others open if a trial finds their FF sublayers. Every load proves what was found."
+        )
     folder = st.text_input(
         "Folder on this computer, or a model of the hub",
         key="folder",

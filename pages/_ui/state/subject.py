@@ -13,7 +13,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import Recipe, plan_in_words
 from ffmerge_core.plan.fitting import unlike
-from ffmerge_core.reporting.opening import notes_on_opening
+from ffmerge_core.reporting.opening import kept_in_words, notes_on_opening
 from ffmerge_core.reporting.recoveries import recovery_in_words
 from ffmerge_core.tasks.kinds import TASKS
 from ffmerge_core.tasks.task import given
@@ -171,6 +171,7 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
         facts=(
             ("Data", opened.data or task.data),
             ("Examples", _sizes(*given(task))),
+            ("Weights in a file", kept_in_words(model.kept_bytes)),
             *(_training(card) if card else ()),
         ),
         merged=bool(done),

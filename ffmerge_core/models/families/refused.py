@@ -1,0 +1,31 @@
+"""Models whose FF sublayers no merge suits, refused by name before their weights are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffmerge_core.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# What libraries call the FF sublayers that a router chooses among.
+_EXPERTS = ("experts", "expert")
+
+
+def refuse_by_name(model: nn.Module) -> None:
+    """`UnsupportedModelError` for a model that shares its layers already, or has experts."""
+    known = type(model).__name__
+    if known.startswith("Albert"):
+        raise UnsupportedModelError(
+            f"All layers of an {known} share one FF sublayer already, so there is nothing left to "
+            "merge. Open a BERT or a RoBERTa, whose layers have FF sublayers of their own."
+        )
+    for path, module in model.named_modules():
+        called = path.rpartition(".")[2].lower()
+        if called in _EXPERTS or "Experts" in type(module).__name__:
+            raise UnsupportedModelError(
+                f"The {known} is a mixture of experts ({path}): a router sends each token to a few "
+                "of many FF sublayers, and what they do on a token cannot be compared. Open a "
+                "model with one FF sublayer a layer."
+            )

@@ -1,0 +1,107 @@
+"""Reading a transformers folder as its own `from_pretrained` does.
+
+transformers builds the module, converts names and ties. The weights are read here and handed to
+it, and what it made of them is compared with the files: it fills gaps with random values, and
+where flags and content disagree on a tie, it takes one of the two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ffmerge_core.errors import SourceError
+from ffmerge_core.storage.comparing import refuse_changes, types_of
+from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
+from ffmerge_core.storage.library import cannot_open, quiet_transformers, transformers_class
+from ffmerge_core.storage.memory import refuse_too_large
+from ffmerge_core.storage.opened import RawModel
+from ffmerge_core.storage.weights import INDEX, WEIGHTS, entries_in, in_memory, sharded
+
+_GENERATION = "generation_config.json"
+
+
+def build_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
+    """The module that config.json describes, its weights not read yet."""
+    kind, settings = transformers_class(folder, config)
+    try:
+        module: nn.Module = kind(settings)
+        _told_to_generate(folder, module)
+    except Exception as error:
+        raise cannot_open(folder, error) from None
+    return module
+
+
+def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
+    """The module with its weights, and what there is to say of the files."""
+    kind, settings = transformers_class(folder, config)
+    entries = entries_in(_files(folder))
+    refuse_too_large(folder, config, entries, lambda: build_transformers(folder, config))
+    read = {name: in_memory(entry.read()) for name, entry in entries.items()}
+    try:
+        with quiet_transformers():
+            module, found = kind.from_pretrained(
+                None,
+                config=settings,
+                state_dict=dict(read),
+                # As saved it may be half precision; a recipe says float32.
+                dtype=torch.float32,
+                output_loading_info=True,
+                # They are refused below, in a sentence of our own.
+                ignore_mismatched_sizes=True,
+            )
+        module.config.name_or_path = str(folder)
+        _told_to_generate(folder, module)
+    except Exception as error:  # whatever a wrong config.json makes of a constructor
+        raise cannot_open(folder, error) from None
+    assert isinstance(module, nn.Module)
+    refuse_shapes(folder, found["mismatched_keys"])
+    by_name = {_whole(module, name): entry for name, entry in entries.items()}
+    unexpected = {_whole(module, name) for name in found["unexpected_keys"]}
+    unexpected |= named_like_buffers(module, by_name)
+    harmless = left_out(
+        module, unexpected, lambda name: by_name[name].read() if name in by_name else None
+    )
+    refuse_gaps(folder, found["missing_keys"], unexpected - set(harmless))
+    dropped = refuse_changes(
+        folder,
+        module,
+        {name: entry for name, entry in entries.items() if _whole(module, name) not in harmless},
+        read,
+    )
+    return RawModel(
+        module,
+        left_out=tuple(sorted({*harmless, *dropped})),
+        stored=types_of(module, entries, read),
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that transformers reads."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        return sharded(folder / INDEX)
+    raise SourceError(
+        f"{folder} holds neither {WEIGHTS} nor {INDEX}, which transformers reads. Give the file "
+        "of the weights that name, or save the model again."
+    )
+
+
+def _told_to_generate(folder: Path, module: Any) -> None:
+    if (folder / _GENERATION).is_file():
+        from transformers import GenerationConfig
+
+        generation: Any = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        module.generation_config = generation
+
+
+def _whole(module: nn.Module, name: str) -> str:
+    """A name with the prefix that it lacks in the file of a model saved without its head."""
+    base = str(getattr(module, "base_model_prefix", ""))
+    first = name.split(".")[0]
+    inside = hasattr(getattr(module, base, None), first)
+    return f"{base}.{name}" if inside and not hasattr(module, first) else name

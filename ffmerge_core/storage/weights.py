@@ -1,0 +1,140 @@
+"""The tensors in safetensors files: what the headers say of them, and their values, one at a time.
+
+They are read into memory of their own. safetensors maps a file into memory instead: whoever wrote
+over that file would change a model that is open, and whoever cut it short would end the process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffmerge_core.errors import SourceError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_TYPES: Mapping[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor that can be read. read: its values as they are in the file."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Entry:
+        """One that is in memory already."""
+        return cls(tensor.dtype, tuple(tensor.shape), lambda: tensor)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+Entries = Mapping[str, Entry]
+
+
+def entries_in(files: Iterable[Path]) -> dict[str, Entry]:
+    """What the headers of safetensors files say, by name; nothing else of them is read.
+
+    Raises `SourceError` for what is damaged, or holds numbers of a kind that is not known here.
+    """
+    found: dict[str, Entry] = {}
+    for path in files:
+        header, start = _header(path)
+        for name, said in header.items():
+            if name == "__metadata__":
+                continue
+            if (dtype := _TYPES.get(said["dtype"])) is None:
+                raise SourceError(
+                    f"{path} holds {name} as {said['dtype']}, and plain numbers were expected: "
+                    f"{', '.join(_TYPES)}. Open the model as it was before it was quantised."
+                )
+            shape = tuple(said["shape"])
+            place = start + said["data_offsets"][0]
+            found[name] = Entry(dtype, shape, partial(_read, path, place, dtype, shape))
+    return found
+
+
+def sharded(index: Path) -> list[Path]:
+    """The files that an index names, beside it; `SourceError` if it names none, or others."""
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        files = [index.parent / name for name in names]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        files = []
+    if not files:
+        raise SourceError(f"{index} does not say which files hold the weights. Download it again.")
+    for path in files:
+        if not path.is_file() or path.parent != index.parent:
+            raise SourceError(
+                f"{index} names {path.name}, which is not in its folder. Download what is missing."
+            )
+    return files
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """As a model computes with it: in float32 if it is floating-point."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def bytes_in_memory(entries: Entries) -> int:
+    """What the tensors will take once they are loaded."""
+    return sum(
+        entry.size * (4 if entry.dtype.is_floating_point else entry.dtype.itemsize)
+        for entry in entries.values()
+    )
+
+
+def _read(path: Path, place: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """What stands at a place in a file, in memory of its own."""
+    tensor = torch.empty(shape, dtype=dtype)
+    if not tensor.numel():
+        return tensor
+    into, done = tensor.reshape(-1).view(torch.uint8).numpy().data, 0
+    with path.open("rb", buffering=0) as file:
+        file.seek(place)
+        while done < len(into):
+            # One call may give less than was asked for.
+            if not (got := file.readinto(into[done:])):
+                raise SourceError(f"{path} was cut short while it was read. Try again.")
+            done += got
+    return tensor
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a file, checked by safetensors, and where the values begin."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return json.loads(file.read(length)), 8 + length
+    except (SafetensorError, OSError) as error:
+        raise SourceError(
+            f"{path} is damaged or cut short ({error}). Copy or download it again."
+        ) from None
