@@ -69,6 +69,7 @@ def test_a_wrong_declaration_of_weights_without_power_is_found(mistake: str) -> 
         with torch.no_grad():
             for parameter in module.get_submodule(f"blocks.{index}.mlp.fc2").parameters():
                 parameter.zero_()
+    module.another = nn.ReLU()
     sublayers = list(family_of(module).find(module))
     second = sublayers[1]
     wrong = {
