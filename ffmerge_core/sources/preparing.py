@@ -122,7 +122,10 @@ def _processor(model: LoadedModel) -> Any:
     """transformers' own, from the files that go with the weights, which may be gone by now."""
     from transformers import AutoImageProcessor
 
-    read: Any = AutoImageProcessor.from_pretrained
+    return _read_beside(model, AutoImageProcessor.from_pretrained)
+
+
+def _read_beside(model: LoadedModel, read: Any) -> Any:
     with TemporaryDirectory(prefix="ffmerge-") as place:
         for name in PROCESSORS:
             if name in model.settings:
@@ -130,6 +133,31 @@ def _processor(model: LoadedModel) -> Any:
         config: Any = model.model.config
         config.save_pretrained(place)  # where an old file does not say whose it is
         return read(place, local_files_only=True, trust_remote_code=False)
+
+
+def feature_extractor_of(model: LoadedModel) -> Any:
+    """What makes features of sound, as the file beside the weights says; `DataError` if none does.
+
+    It must make as many frames as the model's encoder takes.
+    """
+    from transformers import AutoFeatureExtractor
+
+    read: Any = AutoFeatureExtractor.from_pretrained
+    try:
+        found = _read_beside(model, read)
+        frames = int(found.nb_max_frames)
+    except Exception as error:  # whatever a wrong file makes of an extractor, or none
+        raise DataError(
+            f"How {model.source} wants its sound is not known ({_one_line(error)}). Put the "
+            "model's own preprocessor_config.json beside its weights."
+        ) from None
+    config: Any = model.model.config
+    if frames != 2 * config.max_source_positions:
+        raise DataError(
+            f"The file beside the weights makes {frames:,} frames, and the model takes "
+            f"{2 * config.max_source_positions:,}. Put its own preprocessor_config.json there."
+        )
+    return found
 
 
 def _fed(processor: Any, picture: Image.Image, **options: Any) -> Tensor:

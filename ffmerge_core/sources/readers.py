@@ -15,7 +15,7 @@ from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.progress import Report
 from ffmerge_core.sources.data_names import hub_data, is_hub_data, own_data
 from ffmerge_core.sources.languages import target_language
-from ffmerge_core.sources.preparing import image_shape, preparation_of
+from ffmerge_core.sources.preparing import feature_extractor_of, image_shape, preparation_of
 from ffmerge_core.storage.folders import CONFIG, PROCESSORS
 from ffmerge_core.tasks.class_files import read_class_file
 from ffmerge_core.tasks.class_names import LABEL, Matched, match_by_file, match_classes
@@ -150,10 +150,16 @@ def compared_texts(model: LoadedModel, path: str, fidelity: bool, report: Report
 
 
 def recordings(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
-    """No file of recordings is read: `DataError`."""
-    raise DataError(
-        f"{model.source} hears speech, and recordings are not read from files here. Pass a task "
-        "of your own, whose batches hold its spectrograms, and fidelity=True."
+    """The WAV files of a folder or zip, on which a model that hears is compared with itself."""
+    from ffmerge_core.tasks.recordings import recordings_task, writes
+
+    if not fidelity:
+        raise DataError(
+            f"{model.source} writes speech down and has no measure of its own here. Open it with "
+            "fidelity=True, which compares the merged model with the original."
+        )
+    return recordings_task(
+        path, feature_extractor_of(model), lambda heard: writes(model.model, heard), report
     )
 
 

@@ -150,8 +150,9 @@ TASKS = Kinds(
             "Writes down speech; a merged model is compared with the original.",
             metric="top-1 agreement",
             examples="recordings",
-            data="a task of your own in Python",
-            format="Recordings are not read from files. Pass a task of your own in Python.",
+            data="a folder or zip of recordings",
+            format="A zip or a folder of WAV files, with as many samples a second as the model "
+            "takes. A text is not needed.",
             read="ffmerge_core.sources.readers:recordings",
         ),
     ),

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from torch import nn
 
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError, UnsupportedModelError
 from tests.conftest import randomise
-from tests.models.rows import IMAGES, ROWS, TEXT
-from tests.models.tiny import NoiseTask
+from tests.models.rows import IMAGES, TEXT
 from tests.tasks.test_masked_language_modeling import masking_tokenizer
 
 SIZE = len(masking_tokenizer())
@@ -121,28 +119,6 @@ def test_padding_is_not_compared(tmp_path: Path) -> None:
         same += int((said[0] == said[1])[real].sum())
         total += int(real.sum())
     assert fm.evaluate(merged).value == pytest.approx(same / total)
-
-
-class Recordings(NoiseTask):
-    """Noise to hear, in a task of one's own."""
-
-    unit = "recordings"
-
-    def inputs(self, split: str) -> Any:
-        yield self.batch
-
-    def size(self, split: str) -> int:
-        return len(self.batch.args[0])
-
-
-def test_speech_is_compared_on_a_task_of_one_s_own() -> None:
-    (row,) = [row for row in ROWS if row.what == "WhisperForConditionalGeneration"]
-    module: nn.Module = row.build()
-    model = fm.load(module, task=Recordings(module), fidelity=True)  # type: ignore[arg-type]
-    feats = fm.calibrate(model, tokens=30)
-    merged = fm.apply(model, fm.MergePlan((("decoder.0", "decoder.2"),)), feats)
-    assert fm.evaluate(model).value == 1
-    assert 0 <= fm.evaluate(merged).value < 1
 
 
 def test_two_towers_in_one_are_refused_with_the_towers_names() -> None:
