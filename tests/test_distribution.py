@@ -142,6 +142,7 @@ for use in (
     lambda: fm.quantize(merged),
     lambda: fm.quantize(merged, "llm.int8"),
     lambda: fm.load("demo:marian-en-fr"),
+    lambda: fm.load("demo:gpt2-code", task="wikitext-2"),
 ):
     try:
         use()
@@ -156,6 +157,7 @@ for use in (
         '"ffmerge[int8]".',
         '"ffmerge[llm-int8]".',
         '"ffmerge[translation]".',
+        '"ffmerge[datasets]".',
     ]
 
 

@@ -177,4 +177,6 @@ def _column(feature: Any) -> Column:
         return Column("text")
     if dtype in ("int", "bool") or str(dtype).startswith(("int", "uint")):
         return Column("number")
+    if dtype in ("binary", "large_binary", "bytes"):
+        return Column("image")  # the bytes of a file, if it is one
     return Column("other")

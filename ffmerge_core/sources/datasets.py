@@ -6,7 +6,7 @@ repository never runs. What was read is kept on this computer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from ffmerge_core.sources.hub_sentences import FORMATS, sentences, try_converted
 from ffmerge_core.sources.kept_rows import Read, Row
 
 _ROWS_A_REPORT = 100
+_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,32 @@ class Rows:
             files, streams = self._streams
             first = next(iter(streams.values()))
             columns = columns_of(first.features or next(iter(first), {}))
+        if not columns:
+            raise DataError(f"{self.data.in_words} has no rows. Choose another data set.")
         facts = Facts(files, tuple(map(str, streams)), columns)
         kept_rows.keep_facts(self.data, asdict(facts))
         return facts
 
-    def read(self, split: str, ways: tuple[Way, ...], limit: Limit, report: Report) -> Read:
-        """The first rows of a split, as many as the limit lets, with what is on these ways."""
-        asked = [split, ways, asdict(limit)]
+    def read(
+        self,
+        split: str,
+        ways: tuple[Way, ...],
+        limit: Limit,
+        report: Report,
+        *,
+        spread: bool = False,
+    ) -> Read:
+        """Rows of a split, as many as the limit lets, with what is on these ways.
+
+        The first ones; spread: some of each part, since the files of many data sets are sorted by
+        class. The order is then another, and always the same.
+        """
+        asked = [split, ways, asdict(limit), spread]
         if (read := kept_rows.kept_rows(self.data, asked)) is None:
             with sentences(self.data):
-                read = self._first(self._stream(split, ways), split, ways, limit, report)
+                stream = self._stream(split, ways)
+                found = _spread(stream) if spread else stream
+                read = self._first(found, split, ways, limit, report)
             kept_rows.keep_rows(self.data, asked, read)
         return read
 
@@ -129,14 +146,14 @@ class Rows:
             return content
         if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
             return int(value)  # a float: of a column of numbers of which some are missing
-        if value is None or isinstance(value, str | int):
+        if value is None or isinstance(value, str | int | bytes):
             return value
         raise DataError(
             f"{self.data.in_words} holds a {type(value).__name__} where a text, a whole number or "
             "an image was expected. Name another column."
         )
 
-    def _stream(self, split: str, ways: tuple[Way, ...]) -> Iterable[Mapping[str, Any]]:
+    def _stream(self, split: str, ways: tuple[Way, ...]) -> Any:
         from datasets import Image
 
         stream = self._streams[1][split]
@@ -145,14 +162,16 @@ class Rows:
         for name in names:
             if type((stream.features or {}).get(name)).__name__ == "Image":
                 stream = stream.cast_column(name, Image(decode=False))
-        found: Iterable[Mapping[str, Any]] = stream
-        return found
+        return stream
 
     @cached_property
     def _streams(self) -> tuple[str, Mapping[str, Any]]:
         """The format of its files, and each split by its name."""
         builder = self._builder()
         files = _format_of(builder)
+        if files == "csv":
+            # By itself it takes the words NA, null and None for values that are missing.
+            builder.config.keep_default_na, builder.config.na_values = False, [""]
         if files not in FORMATS:
             raise DataError(
                 f"{self.data.in_words} has its data as {files}; files of {', '.join(FORMATS)} were "
@@ -190,6 +209,20 @@ class Rows:
             f"{f' and {len(known) - 20:,} more' if len(known) > 20 else ''}. Name one behind a "
             f"slash: hf:{self.data.repo}/{known[0]}"
         )
+
+
+def _spread(stream: Any) -> Iterator[Mapping[str, Any]]:
+    """The rows of as many parts as are read side by side, one of each in turn."""
+    if stream.num_shards < _PARTS:
+        stream = stream.reshard()  # within the files
+    n = min(_PARTS, stream.num_shards)
+    parts = [iter(stream.shard(n, part)) for part in range(n)]
+    while parts:
+        for part in tuple(parts):
+            try:
+                yield next(part)
+            except StopIteration:
+                parts.remove(part)
 
 
 def _format_of(builder: Any) -> str:

@@ -65,8 +65,8 @@ def _in_words(data: HubData, found: Exception) -> str:
         return answer_in_words(f"the data set {asked}", error, OTHER)
     if isinstance(error, (ConnectionError, TimeoutError, *unreachable())):
         return (
-            f"The hub cannot be reached, and this of the data set {asked} was not read on this "
-            f"computer before. Connect it, or give {OTHER}."
+            "The hub cannot be reached, or the connection to it was cut, and what is asked of the "
+            f"data set {asked} was not read on this computer before. Connect it, or give {OTHER}."
         )
     if "don't belong to" in str(error):
         return (
@@ -83,7 +83,8 @@ def _in_words(data: HubData, found: Exception) -> str:
             f"{data.in_words} has no files of {', '.join(FORMATS)} that could be read. "
             f"{try_converted(data)}"
         )
-    said = " ".join(_ADDRESS.sub("…", str(error)).split())[:200] or type(error).__name__
+    said = " ".join(_ADDRESS.sub("…", str(error)).split())[:200].rstrip(".")
+    said = said or type(error).__name__
     return (
         f"{data.in_words} cannot be read: {said}. Choose another configuration or revision, or "
         f"give {OTHER}."

@@ -28,14 +28,16 @@ _SECRET = -1
 class Splits:
     """Rows by split, whole ones alone, and how they came to be there.
 
-    carved: the splits that have to be carved from train, each with why. cut: those that were not
-    read to their end. lacking: rows left out because they lack something.
+    carved: the splits that have to be carved from train, each with why. cut: how many rows were
+    read of those that have more; spread: whether they are from all over it. lacking: rows left out
+    because they lack something.
     """
 
     rows: dict[Split, list[Row]] = field(default_factory=dict)
     called: dict[Split, str] = field(default_factory=dict)
     carved: dict[Split, str] = field(default_factory=dict)
     cut: dict[Split, int] = field(default_factory=dict)
+    spread: bool = False
     lacking: int = 0
 
     def notes(self) -> dict[str, str]:
@@ -46,8 +48,14 @@ class Splits:
                 why = self.carved[split]
                 said.append(f"{split} carved by hash from “{self.called['train']}”, because {why}")
             else:
-                first = f", its first {self.cut[split]:,} rows" if split in self.cut else ""
-                said.append(f"{split} is “{self.called[split]}”{first}")
+                part = ""
+                if (n := self.cut.get(split)) is not None:
+                    part = (
+                        f", {n:,} rows from all over it"
+                        if self.spread
+                        else f", its first {n:,} rows"
+                    )
+                said.append(f"{split} is “{self.called[split]}”{part}")
         notes = {"splits": "; ".join(said)}
         if self.lacking:
             rows = "row lacks" if self.lacking == 1 else "rows lack"
@@ -56,20 +64,27 @@ class Splits:
 
 
 def read_splits(
-    rows: Rows, ways: tuple[Way, ...], limit: Limit, report: Report, *, blanks: bool = False
+    rows: Rows,
+    ways: tuple[Way, ...],
+    limit: Limit,
+    report: Report,
+    *,
+    blanks: bool = False,
+    spread: bool = False,
 ) -> Splits:
     """The splits of a data set as it has them.
 
-    blanks: whether an empty text is a value too. Raises `DataError` where there is no train split,
-    or none of its rows is whole.
+    blanks: whether an empty text is a value too. spread: as `Rows.read` takes it. Raises
+    `DataError` where there is no train split, or none of its rows is whole.
     """
     data = rows.data
-    found = Splits(called=_called(rows.facts.splits, data))
+    found = Splits(called=_called(rows.facts.splits, data), spread=spread)
     column = rows.facts.columns.get(ways[-1][0])
     numbered = column is not None and column.holds == "class"
     for at, (split, name) in enumerate(found.called.items()):
         n = len(found.called)
-        read = rows.read(name, ways, limit, part(report, at / n, (at + 1) / n))
+        told = part(report, at / n, (at + 1) / n)
+        read = rows.read(name, ways, limit, told, spread=spread)
         whole = [] if _is_secret(read.rows) else [
             row for row in read.rows if all(_is_whole(value, blanks, numbered) for value in row)
         ]  # fmt: skip

@@ -90,7 +90,7 @@ def hub_labelled(data: HubData, labels: bool, report: Report) -> OwnPairs:
     columns = rows.facts.columns
     text = text_way(columns, data)
     ways = (text, label_way(columns, data)) if labels else (text,)
-    found = read_splits(rows, ways, _limit(data), report)
+    found = read_splits(rows, ways, _limit(data), report, spread=True)
     splits = carve(found, found.rows, _first, data.in_words)
     names = _class_names(columns, ways)
     pairs = {
@@ -114,7 +114,7 @@ def hub_images(
     columns = rows.facts.columns
     image = image_way(columns, data)
     ways = (image, label_way(columns, data)) if labels else (image,)
-    found = read_splits(rows, ways, _image_limit(data, preparation), report)
+    found = read_splits(rows, ways, _image_limit(data, preparation), report, spread=True)
     splits = carve(found, found.rows, _first, data.in_words)
     check_memory(sum(map(len, splits.values())), preparation.shape, data.in_words)
     names = _class_names(columns, ways)

@@ -7,11 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from ffmerge_core.errors import SourceError, UnsupportedModelError
-from ffmerge_core.models.families import known_classes, refuse_by_name
 
 
 def transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
@@ -40,20 +36,7 @@ def transformers_class(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
             f"{folder / 'config.json'} describes a {config['model_type']} model but names the "
             f"class {classes[0]}. Save the model again."
         )
-    if kind.__name__ not in known_classes("transformers"):
-        # Weights of experts may take longer to read than anyone would wait for a refusal.
-        refuse_by_name(_planned(folder, kind, settings))
     return kind, settings
-
-
-def _planned(folder: Path, kind: Any, settings: Any) -> nn.Module:
-    """The model with shapes alone."""
-    try:
-        with torch.device("meta"), quiet_transformers():
-            module: nn.Module = kind(settings)
-    except Exception as error:  # whatever a wrong config.json makes of a constructor
-        raise cannot_open(folder, error) from None
-    return module
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ffmerge_core.errors import SourceError
+from ffmerge_core.models.families import known_classes, refuse_by_name
 from ffmerge_core.storage.comparing import refuse_changes, types_of
 from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps, refuse_shapes
 from ffmerge_core.storage.library import cannot_open, quiet_transformers, transformers_class
@@ -44,6 +45,14 @@ def build_transformers(folder: Path, config: dict[str, Any]) -> nn.Module:
     return module
 
 
+def _planned(folder: Path, config: dict[str, Any]) -> nn.Module:
+    """The module, refused if no merge suits it: its weights may take long to read."""
+    module = build_transformers(folder, config)
+    if type(module).__name__ not in known_classes("transformers"):
+        refuse_by_name(module)
+    return module
+
+
 def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the files."""
     kind, settings = transformers_class(folder, config)
@@ -51,7 +60,7 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     from_bin = files[0].suffix == ".bin"
     entries, taken_off = unwrapped((entries_in_bins if from_bin else entries_in)(files))
     refuse_quantised(folder, config, entries)
-    refuse_too_large(folder, config, entries, lambda: build_transformers(folder, config))
+    refuse_too_large(folder, config, entries, lambda: _planned(folder, config))
     read = {name: in_memory(entry.read()) for name, entry in entries.items()}
     try:
         with quiet_transformers():

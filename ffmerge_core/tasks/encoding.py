@@ -22,6 +22,6 @@ class TextEncoding(LanguageModeling):
     metric = "top-1 agreement"
 
     def _batch(self, windows: Sequence[Tensor]) -> Batch:
-        """As for a language model; what is real is known by the encoder's name as well."""
+        """As for a language model, but that an encoder reads them."""
         batch = super()._batch(windows)
-        return replace(batch, masks={STACK: batch.masks[STACK], "encoder": batch.masks[STACK]})
+        return replace(batch, masks={"encoder": batch.masks[STACK]})

@@ -179,7 +179,9 @@ class Fidelity:
 def _real(batch: Batch, logits: Tensor) -> Tensor:
     """Where there is something to compare: (batch,) or (batch, tokens) bool."""
     whole = torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
-    return batch.masks.get("decoder", whole)
+    # An encoder that says something of each token has no other mask.
+    masks = (batch.masks.get(stack) for stack in ("decoder", "encoder"))
+    return next((mask for mask in masks if mask is not None and mask.shape == whole.shape), whole)
 
 
 def _is_embedding(model: nn.Module, output: object) -> bool:

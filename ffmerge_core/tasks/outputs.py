@@ -60,6 +60,9 @@ def logits_in(output: object) -> Tensor:
             f"The model returned a {type(output).__name__}; a tensor of logits or an object with "
             "`.logits` was expected."
         )
+    if type(output).__name__ == "ElectraForPreTrainingOutput":
+        # One number a token: how surely it was replaced, against 0.
+        return torch.stack([torch.zeros_like(logits), logits], -1)
     return logits
 
 

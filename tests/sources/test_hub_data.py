@@ -108,6 +108,65 @@ def test_csv_with_its_own_names_of_splits_and_columns(data_hub: Hub, lay: Lay) -
         hub_labelled(hub_data(f"{name}&validation=dev".replace("learn", "lern")), True, silent)
 
 
+def test_a_csv_says_what_it_says(data_hub: Hub, lay: Lay) -> None:
+    said = ["NA", "null", "None", "nan", *sentences(26)]
+    lay({"train.csv": "text,label\n" + "\n".join(f"{each},{i % 2}" for i, each in enumerate(said))})
+    own = hub_labelled(hub_data(f"hf:{REPO}@{COMMIT}"), True, silent)
+    found = {text: label for each in own.pairs.values() for label, text in each}
+    assert found == {each: str(i % 2) for i, each in enumerate(said)}
+    assert "left out" not in own.notes
+
+
+CLASSES = """---
+dataset_info:
+  features:
+  - name: text
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': bad
+          '1': good
+---
+"""
+
+
+def test_classes_that_the_card_names(data_hub: Hub, lay: Lay) -> None:
+    rows = "".join(f"{each},{i % 2}\n" for i, each in enumerate(sentences(30)))
+    lay({"README.md": CLASSES, "train.csv": f"text,label\n{rows}"})
+    own = hub_labelled(hub_data(f"hf:{REPO}@{COMMIT}"), True, silent)
+    found = {text: label for each in own.pairs.values() for label, text in each}
+    assert found == {each: ("bad", "good")[i % 2] for i, each in enumerate(sentences(30))}
+    assert own.classes == ("bad", "good")
+
+
+def test_a_part_of_what_is_sorted_by_class_has_all_classes(
+    data_hub: Hub, lay: Lay, tmp_path: Path
+) -> None:
+    place = lay({})
+    place.mkdir(parents=True)
+    rows = {"text": sentences(400), "label": [i // 100 for i in range(400)]}
+    parquet.write_table(pa.table(rows), place / "train.parquet", row_group_size=20)
+    name = f"hf:{REPO}@{COMMIT}?examples=40"
+    own = hub_labelled(hub_data(name), True, silent)
+    labels = [label for each in own.pairs.values() for label, _ in each]
+    assert len(labels) == 40
+    assert all(8 <= labels.count(each) <= 12 for each in "0123")
+    assert own.notes["splits"].startswith("train is “train”, 40 rows from all over it;")
+    assert hub_labelled(hub_data(name), True, silent) == own
+    for kept in (tmp_path / "assets").rglob("*.*"):
+        kept.unlink()
+    assert hub_labelled(hub_data(name), True, silent) == own, "read again, it is the same"
+
+
+@pytest.mark.parametrize("name", ["train.txt", "train.csv"])
+def test_a_data_set_without_rows_is_a_sentence(name: str, data_hub: Hub, lay: Lay) -> None:
+    lay({name: "" if name == "train.txt" else "text\n"})
+    with pytest.raises(DataError, match=r"someone/data has no rows"):
+        hub_texts(hub_data(f"hf:{REPO}@{COMMIT}"), silent)
+
+
 def labelled(labels: list[int], names: list[str] = ["neg", "pos"]) -> Any:  # noqa: B006
     rows = {"text": sentences(len(labels), 9 * len(labels)), "label": labels}
     features = datasets.Features(

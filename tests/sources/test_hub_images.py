@@ -20,12 +20,10 @@ from tests.sources.data_sets import (
     REPO,
     Lay,
     datasets,
+    pa,
 )
 from tests.sources.hub_server import COMMIT, Hub
 from tests.sources.test_data import folder_of
-
-parquet = pytest.importorskip("pyarrow.parquet")
-
 
 TEN = [f"kind {n}" for n in range(10)]
 
@@ -100,6 +98,18 @@ def test_images_of_other_class_names(data_hub: Hub, lay: Lay, tmp_path: Path) ->
     assert fm.evaluate(model).notes["classes"] == "by classes.tsv"
     assert model.data == f"hf:{REPO}@{COMMIT}?classes={tmp_path}/classes.tsv"
     assert fm.evaluate(fm.load(folder, f"hf:{REPO}", fidelity=True)).value == 1
+
+
+def test_images_as_bare_bytes(data_hub: Hub, lay: Lay, tmp_path: Path) -> None:
+    rows = {"img": [pixels(i) for i in range(40)], "label": [str(i % 10) for i in range(40)]}
+    lay({"train.parquet": pa.table(rows)})
+    folder = folder_of(named_vit(None), tmp_path / "vit", words=None)
+    task = fm.load(folder, f"hf:{REPO}").require_task()
+    assert task.count("train") == 32  # type: ignore[attr-defined]
+    rows["img"][3] = b"no image"
+    lay({"train.parquet": pa.table(rows)}, "someone/damaged")
+    with pytest.raises(DataError, match=r"Image \d+ of \w+ of someone/damaged is not an image"):
+        fm.load(folder, "hf:someone/damaged")
 
 
 def test_an_image_by_its_place_is_never_followed(data_hub: Hub, lay: Lay, tmp_path: Path) -> None:

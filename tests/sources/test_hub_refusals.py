@@ -78,6 +78,20 @@ def test_offline(
         _http.close_session()
 
 
+def test_a_connection_that_is_cut(data_hub: Hub, lay: Lay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_RETRY_INTERVAL", 0)
+    lay(THREE)
+    name = "data/train-00000-of-00001.parquet"
+    data_hub.cuts[name] = [300] * 100
+    with pytest.raises(DataError, match=r"the connection to it was cut") as refused:
+        hub_texts(hub_data(f"hf:{REPO}@{COMMIT}"), silent)
+    assert "127.0.0.1" not in str(refused.value)
+    data_hub.cuts[name] = [300, 600]
+    own = hub_texts(hub_data(f"hf:{REPO}@{COMMIT}"), silent)
+    assert list(own.texts["train"]) == sentences(40)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
