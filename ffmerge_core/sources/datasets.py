@@ -55,7 +55,9 @@ def pin(data: HubData, report: Report) -> HubData:
     report(0, 1, f"Asking the hub for the data set {data.repo}")
     with sentences(data):
         try:
-            commit = HfApi().dataset_info(data.repo, revision=data.revision, timeout=10).sha
+            # Of a large data set the list of its files alone would be long.
+            ask = HfApi().dataset_info
+            commit = ask(data.repo, revision=data.revision, timeout=10, expand=["sha"]).sha
         except unreachable():
             commit = kept_rows.kept_commit(data)
         if not commit:
