@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ffmerge_core.cli.options import JsonOption, RecipeOption, TokenizeOption, one_of
+from ffmerge_core.cli.options import (
+    AllowBinOption,
+    JsonOption,
+    RecipeOption,
+    TokenizeOption,
+    one_of,
+)
 from ffmerge_core.cli.recipes import pinned, read_recipe
 from ffmerge_core.cli.terminal import note, progress, say, say_json, say_table
 from ffmerge_core.cli.work import history, opened_for
@@ -74,6 +80,7 @@ def baselines(
     data: DataOfNumber = None,
     fidelity: FidelityOfNumber = False,
     tokenize: TokenizeOption = None,
+    allow_bin: AllowBinOption = False,
     json: JsonOption = False,
 ) -> None:
     """Carry out other kinds of plans that leave as many parameters as a recipe does, or N.
@@ -82,7 +89,12 @@ def baselines(
     and data. Windows of layers are chosen by validation loss, before any fine-tuning. After Ctrl-C,
     give the same command again to do the rest.
     """
-    asked = {"data": data, "fidelity": fidelity, "tokenize": tokenize}
+    asked = {
+        "data": data,
+        "fidelity": fidelity,
+        "tokenize": tokenize,
+        "allow_bin": allow_bin,
+    }
     like = _like(source, recipe, parameters, asked)
     store = history()
     with progress() as report:
@@ -115,8 +127,8 @@ def _like(
         return Recipe(source, NOTHING_MERGED, **asked)
     if any(asked.values()):
         raise typer.BadParameter(
-            "The recipe already says what to measure on. Leave out --data, --fidelity "
-            "and --tokenize."
+            "The recipe already says what to measure on. Leave out --data, --fidelity, "
+            "--tokenize and --allow-bin."
         )
     like = read_recipe(file)
     if source is not None and not _same(source, like.source):

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ffmerge_core.cli.options import JsonOption, LayoutOption, OverwriteOption, RecipeOption
+from ffmerge_core.cli.options import (
+    AllowBinOption,
+    JsonOption,
+    LayoutOption,
+    OverwriteOption,
+    RecipeOption,
+)
 from ffmerge_core.cli.recipes import read_recipe
 from ffmerge_core.cli.terminal import progress, say_json
 from ffmerge_core.cli.work import exported, say_exported
@@ -20,6 +26,7 @@ def export(
     recipe: RecipeOption = None,
     layout: LayoutOption = "compact",
     overwrite: OverwriteOption = False,
+    allow_bin: AllowBinOption = False,
     json: JsonOption = False,
 ) -> None:
     """Save to a folder what a recipe makes, or save SOURCE in another layout."""
@@ -32,7 +39,7 @@ def export(
         import ffmerge_core as fm
 
         if wanted is None:
-            model, result = fm.load(places[0], report=report), None
+            model, result = fm.load(places[0], report=report, allow_bin=allow_bin), None
         else:
             result = fm.run(wanted, report)
             model = result.merged

@@ -46,6 +46,7 @@ def facts_of_demo(source: str) -> Facts:
         "quantized": None,
         "left_out": [],
         "without_power": [],
+        "taken_off": [],
         "sublayers": [dict(sublayer) for sublayer in card.sublayers],
     }
 
@@ -80,6 +81,7 @@ def facts_of_model(model: LoadedModel) -> Facts:
         "quantized": model.quantized,
         "left_out": list(model.left_out),
         "without_power": list(model.without_power),
+        "taken_off": list(model.taken_off),
         "sublayers": [sublayer.to_dict() for sublayer in model.sublayers],
     }  # fmt: skip
 
@@ -99,7 +101,7 @@ def say_facts(facts: Facts) -> None:
         say(f"Recovered: {recovery_in_words(Recovery.from_dict(facts['recovery']))}")
     if facts["quantized"]:
         say(f"Weights of the blocks: {facts['quantized']}")
-    for note in notes_on_opening(facts["left_out"], facts["without_power"]):
+    for note in notes_on_opening(facts["left_out"], facts["without_power"], facts["taken_off"]):
         say(note)
     data = facts["data"]
     if data:

@@ -82,6 +82,14 @@ TokenizeOption = Annotated[
         f"{', '.join(BLEU_TOKENIZERS)}. By default what the target language asks for.",
     ),
 ]
+AllowBinOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-bin",
+        help="Read pytorch_model.bin where there is no safetensors, by torch's weights-only "
+        "loader. For files whose origin you trust.",
+    ),
+]
 TokensOption = Annotated[
     int,
     typer.Option(

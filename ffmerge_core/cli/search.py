@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ffmerge_core.cli.options import (
+    AllowBinOption,
     AnchorsOption,
     DataOption,
     FidelityOption,
@@ -58,12 +59,13 @@ def search(
     data: DataOption = None,
     fidelity: FidelityOption = False,
     tokenize: TokenizeOption = None,
+    allow_bin: AllowBinOption = False,
     recipe: WrittenRecipeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Merge and score every window (run of adjacent FF sublayers), lowest validation loss first."""
     with progress() as report:
-        model = opened(source, data, fidelity, report, tokenize)
+        model = opened(source, data, fidelity, report, tokenize, allow_bin)
         import ffmerge_core as fm
         from ffmerge_core.compression.search import windows
 

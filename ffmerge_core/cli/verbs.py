@@ -13,6 +13,7 @@ from ffmerge_core.cli.dashboard import dashboard
 from ffmerge_core.cli.export import export
 from ffmerge_core.cli.facts import facts_of_demo, facts_of_model, say_demos, say_facts
 from ffmerge_core.cli.options import (
+    AllowBinOption,
     AnchorOption,
     DataOption,
     ExportOption,
@@ -98,6 +99,7 @@ def main(
 def info(
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]")] = None,
     data: DataOption = None,
+    allow_bin: AllowBinOption = False,
     json: JsonOption = False,
 ) -> None:
     """Describe a model: parts, FF sublayers and data. Without SOURCE, list the demos."""
@@ -114,7 +116,7 @@ def info(
             report(0, 1, "Starting PyTorch")
             import ffmerge_core as fm
 
-            facts = facts_of_model(fm.load(source, task=data, report=report))
+            facts = facts_of_model(fm.load(source, task=data, report=report, allow_bin=allow_bin))
     say_json(facts) if json else say_facts(facts)
 
 
@@ -179,11 +181,12 @@ def evaluate(
     data: DataOption = None,
     fidelity: FidelityOption = False,
     tokenize: TokenizeOption = None,
+    allow_bin: AllowBinOption = False,
     json: JsonOption = False,
 ) -> None:
     """Score a model on a split of its data."""
     with progress() as report:
-        model = opened(source, data, fidelity, report, tokenize)
+        model = opened(source, data, fidelity, report, tokenize, allow_bin)
         import ffmerge_core as fm
 
         score = fm.evaluate(model, split, report)
@@ -218,6 +221,7 @@ def merge(
     data: DataOption = None,
     fidelity: FidelityOption = False,
     tokenize: TokenizeOption = None,
+    allow_bin: AllowBinOption = False,
     quantize: QuantizeOption = None,
     recipe: WrittenRecipeOption = None,
     export: ExportOption = None,
@@ -228,7 +232,7 @@ def merge(
     """Merge groups of FF sublayers. Print what that saves and costs on the validation split."""
     store = history()
     with progress() as report:
-        model = opened(source, data, fidelity, report, tokenize)
+        model = opened(source, data, fidelity, report, tokenize, allow_bin)
         names = [sublayer.name for sublayer in model.sublayers]
         plan = MergePlan(groups_of(group, names), method, anchor, plan_seed, repair)
         wanted = Recipe(

@@ -37,13 +37,25 @@ def history() -> RunStore:
 
 
 def opened(
-    source: str, data: str | None, fidelity: bool, report: Report, tokenize: str | None = None
+    source: str,
+    data: str | None,
+    fidelity: bool,
+    report: Report,
+    tokenize: str | None = None,
+    allow_bin: bool = False,
 ) -> fm.LoadedModel:
     """A model with data to measure it on; raises `DataError` if there is none."""
     report(0, 1, "Starting PyTorch")
     import ffmerge_core as fm
 
-    model = fm.load(source, task=data, report=report, fidelity=fidelity, tokenize=tokenize)
+    model = fm.load(
+        source,
+        task=data,
+        report=report,
+        fidelity=fidelity,
+        tokenize=tokenize,
+        allow_bin=allow_bin,
+    )
     if model.task is None:
         raise DataError(
             f"{model.source} has no data of its own, so it cannot be measured. Give --data digits, "
@@ -54,7 +66,9 @@ def opened(
 
 def opened_for(recipe: Recipe, report: Report) -> fm.LoadedModel:
     """The model of a recipe, measured as it says."""
-    return opened(recipe.source, recipe.data, recipe.fidelity, report, recipe.tokenize)
+    return opened(
+        recipe.source, recipe.data, recipe.fidelity, report, recipe.tokenize, recipe.allow_bin
+    )
 
 
 def run_recipe(

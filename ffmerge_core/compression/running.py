@@ -102,6 +102,7 @@ def run(
                 report=_part(report, 0),
                 fidelity=recipe.fidelity,
                 tokenize=recipe.tokenize,
+                allow_bin=recipe.allow_bin,
             )
         check_source(recipe, model)
         recipe.plan.check(model.sublayers)
@@ -165,6 +166,7 @@ def fixed(recipe: Recipe, model: LoadedModel) -> Recipe:
         data_revision=model.require_task().revision,
         python=platform.python_version(),
         tokenize=tokenize_of(model.task),
+        allow_bin=model.from_bin,
     )
 
 

@@ -61,6 +61,11 @@ class LoadedModel:
     stored : mapping
         Tensors that are kept in another type than they compute in, by name: those of a checkpoint
         in bfloat16 or float16. `save` writes them so again.
+    taken_off : tuple of str
+        What stood before the names in its file and was taken off: torch.compile's `_orig_mod.`,
+        DataParallel's `module.`.
+    from_bin : bool
+        Whether its weights were read from pytorch_model.bin, which somebody allowed.
 
     See Also
     --------
@@ -93,6 +98,8 @@ class LoadedModel:
     left_out: tuple[str, ...] = ()
     without_power: tuple[str, ...] = ()
     stored: Types = field(default_factory=dict)
+    taken_off: tuple[str, ...] = ()
+    from_bin: bool = False
 
     @cached_property
     def n_parameters(self) -> int:

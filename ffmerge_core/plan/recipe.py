@@ -47,6 +47,8 @@ class Recipe:
     tokenize : str, optional
         How BLEU splits sentences into words, as sacrebleu names it: "13a", "zh", "char", ….
         None for what the target language asks for.
+    allow_bin : bool, default False
+        Weights may be read from pytorch_model.bin, where there is no safetensors.
 
     Raises
     ------
@@ -75,10 +77,12 @@ class Recipe:
     recovery: Recovery | None = None
     quantize: str | None = None
     tokenize: str | None = None
+    allow_bin: bool = False
 
     def __post_init__(self) -> None:
         expect(PlanError, source=(self.source, str), plan=(self.plan, Plan))
         expect(PlanError, data=(self.data, str | None), fidelity=(self.fidelity, bool))
+        expect(PlanError, allow_bin=(self.allow_bin, bool))
         keep_whole(self, "tokens", 2)
         keep_whole(self, "seed", 0)
         one_of(PlanError, "dtype", self.dtype, ("float32",))
@@ -91,9 +95,10 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         recovery = self.recovery and self.recovery.to_dict()
         values = {**asdict(self), "plan": self.plan.to_dict(), "recovery": recovery}
-        if self.tokenize is None:
-            # As recipes said before there was a choice.
-            del values["tokenize"]
+        # As recipes said before there was a choice.
+        for name in ("tokenize", "allow_bin"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod

@@ -9,9 +9,16 @@ from ffmerge_core.reporting.formats import megabytes
 _SHOWN = 3
 
 
-def notes_on_opening(left_out: Sequence[str], without_power: Sequence[str]) -> list[str]:
-    """A sentence for each of `LoadedModel.left_out` and `.without_power` that is not empty."""
+def notes_on_opening(
+    left_out: Sequence[str], without_power: Sequence[str], taken_off: Sequence[str] = ()
+) -> list[str]:
+    """A sentence for each of these of a `LoadedModel` that is not empty."""
     notes = []
+    if taken_off:
+        notes.append(
+            f"The names in its file have {' and '.join(taken_off)} in them, which a wrapper of "
+            "torch put there. It was taken off."
+        )
     if left_out:
         tensors = "1 tensor" if len(left_out) == 1 else f"{len(left_out):,} tensors"
         notes.append(

@@ -18,6 +18,7 @@ from typing import Any
 from ffmerge_core.errors import SourceError, UnsupportedModelError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.storage.memory import free_memory, size_in_words
+from ffmerge_core.storage.pickled import CONSENT
 
 HUB, TIMM = "hf:", "timm:"
 
@@ -29,6 +30,7 @@ _BESIDE = re.compile(
     r"|special_tokens_map|added_tokens|vocab|ffmerge)\.json|vocab\.txt|merges\.txt|README\.md"
     r"|[\w.-]+\.(spm|model|sentencepiece)|adapter_config\.json"
 )
+_PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
 _INDEX = "model.safetensors.index.json"
 
 
@@ -45,14 +47,14 @@ def is_remote(source: str) -> bool:
     return source.startswith((HUB, TIMM))
 
 
-def fetch(source: str, report: Report = silent) -> Fetched:
+def fetch(source: str, report: Report = silent, allow_bin: bool = False) -> Fetched:
     """Bring a model's files here, unless they are here already.
 
     source: "hf:org/name", with "@" and a branch, tag or commit if not the newest is meant; or
     "timm:name" for the weights that timm has under this name. Without a connection, what was
     downloaded before is taken. A connection that is cut is taken up again where it was; of a
     download that was cancelled, the files that are complete are kept. Raises `SourceError` in a
-    sentence.
+    sentence. allow_bin: a pickle is downloaded too, where there is no safetensors.
     """
     repo, revision = _place_of(source)
     from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
@@ -66,7 +68,7 @@ def fetch(source: str, report: Report = silent) -> Fetched:
         except unreachable():
             sizes = {file.path: file.size for file in get_cached_repo_tree(repo, revision=revision)}
             online = False
-        wanted = _wanted(repo, sizes)
+        wanted = _wanted(repo, sizes, allow_bin)
         _check_memory(repo, wanted)
         if online:
             _check_room(repo, sum(wanted.values()))
@@ -106,18 +108,21 @@ def _timm_place(name: str) -> str:
     return str(known.hf_hub_id)
 
 
-def _wanted(repo: str, sizes: Mapping[str, int]) -> dict[str, int]:
+def _wanted(repo: str, sizes: Mapping[str, int], allow_bin: bool) -> dict[str, int]:
     """Of all files of a repository with their bytes, those that make a model.
 
     `SourceError` if none of them holds weights that may be opened.
     """
     weights = [name for name in sizes if name.endswith(".safetensors") and "/" not in name]
+    allowed = [name for name in sizes if _PICKLED.fullmatch(name)]
+    if not weights and allowed and allow_bin:
+        weights = allowed
     if not weights:
         pickles = sorted(name for name in sizes if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
         has = f"only as a pickle ({pickles[0]})" if pickles else "in no file that is known here"
         raise SourceError(
             f"{repo} keeps its weights {has}; safetensors were expected, which cannot run code. "
-            "Choose a repository or a revision that has them."
+            f"Choose a repository or a revision that has them{CONSENT if allowed else '.'}"
         )
     if "model.safetensors" in weights or _INDEX in sizes:
         # Others beside them are of other precisions or of adapters.
@@ -140,7 +145,7 @@ def _check_room(repo: str, needed: int) -> None:
 
 def _check_memory(repo: str, wanted: Mapping[str, int]) -> None:
     """A model takes as much memory as its files of weights at least, and more of half precision."""
-    needed = sum(size for name, size in wanted.items() if name.endswith(".safetensors"))
+    needed = sum(size for name, size in wanted.items() if name.endswith((".safetensors", ".bin")))
     if needed > (free := free_memory()):
         raise SourceError(
             f"The weights of {repo} take {size_in_words(needed)} of memory at least, and "

@@ -1,6 +1,6 @@
 """Opening a model: a demo, a folder saved by us, transformers or timm, or a module in memory.
 
-Weights are read from safetensors only, never from a pickle; no code from a folder runs.
+Weights are read from safetensors, and from a pickle only with consent; no code from a folder runs.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def load(
     *,
     fidelity: bool = False,
     tokenize: str | None = None,
+    allow_bin: bool = False,
 ) -> LoadedModel:
     """Open a model, find its FF sublayers and prove that they are what its family says.
 
-    Weights are read from safetensors only, never from a pickle; no code from a folder runs.
+    Weights are read from safetensors, and from a pickle only if you allow it; no code from a folder
+    runs.
 
     Parameters
     ----------
@@ -70,6 +72,9 @@ def load(
         How BLEU splits a translation into words, as sacrebleu names it: "13a", "zh", "char", ….
         By default what the target language asks for: as the model's files tell it, else as the
         references show it.
+    allow_bin : bool, default False
+        Where there is no safetensors, read pytorch_model.bin, by torch's weights-only loader, which
+        refuses whatever is no tensor. Allow it for files whose origin you trust.
 
     Returns
     -------
@@ -100,14 +105,17 @@ def load(
     'module:VisionTransformer'
     """
     expect(SourceError, _SOURCES, source=(source, PathLike | nn.Module))
+    expect(SourceError, allow_bin=(allow_bin, bool))
     expect(DataError, fidelity=(fidelity, bool), report=(report, Callable))
     check_task(task)
     if isinstance(source, str) and is_remote(source):
-        found = fetch(source, report)
-        opened_there = load(found.folder, task, report, fidelity=fidelity, tokenize=tokenize)
+        found = fetch(source, report, allow_bin)
+        opened_there = load(
+            found.folder, task, report, fidelity=fidelity, tokenize=tokenize, allow_bin=allow_bin
+        )
         return replace(opened_there, source=found.source)
     report(0, _STEPS, f"Reading {_size(source)}weights")
-    opened, own_task, record = _open(source)
+    opened, own_task, record = _open(source, allow_bin)
     module = opened.module
     if record is not None and fidelity:
         raise DataError(
@@ -149,6 +157,8 @@ def load(
         left_out=opened.left_out,
         without_power=without_power,
         stored=opened.stored,
+        taken_off=opened.taken_off,
+        from_bin=opened.from_bin,
     )
     chosen = choose_task(loaded, named or task, fidelity=fidelity, tokenize=tokenize, report=report)
     loaded = replace(loaded, task=chosen)
@@ -156,7 +166,9 @@ def load(
     return loaded
 
 
-def _open(source: str | Path | nn.Module) -> tuple[RawModel, Task | None, Record | None]:
+def _open(
+    source: str | Path | nn.Module, allow_bin: bool
+) -> tuple[RawModel, Task | None, Record | None]:
     """The model, the task that its source brings, and what `save` recorded, if it did."""
     if isinstance(source, nn.Module):
         return RawModel(source), None, None
@@ -167,7 +179,7 @@ def _open(source: str | Path | nn.Module) -> tuple[RawModel, Task | None, Record
     folder = resolved(source)
     record = read_record(folder)
     if record is None:
-        return open_folder(folder), None, None
+        return open_folder(folder, allow_bin), None, None
     known = record.source.removeprefix(demos.PREFIX) in demos.names()
     own_task = demos.load(record.source)[1] if known else None
     return open_saved(folder, record), own_task, record
@@ -177,7 +189,8 @@ def _size(source: str | Path | nn.Module) -> str:
     """ "1.4 GB of " in front of "weights"; "the " where no file says it."""
     if isinstance(source, nn.Module) or str(source).startswith(demos.PREFIX):
         return "the "
-    files = resolved(source).glob("*.safetensors")
+    folder = resolved(source)
+    files = list(folder.glob("*.safetensors")) or folder.glob("pytorch_model*.bin")
     return f"{size_in_words(sum(path.stat().st_size for path in files))} of "
 
 

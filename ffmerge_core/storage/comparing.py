@@ -77,14 +77,18 @@ def refuse_changes(
             dropped.append(name)
             continue
         else:
-            fits = any(
-                same_bits(value.to(place.dtype), place) for place in _places(module, name, value)
-            )
+            fits = any(_holds(place, value) for place in _places(module, name, value))
         if not fits:
             wrong.append(name)
     if wrong:
         raise SourceError(_differ(folder, module, wrong))
     return tuple(dropped)
+
+
+def _holds(place: Tensor, value: Tensor) -> bool:
+    """Whether a tensor is what a file has; whole numbers are no weights."""
+    alike = place.is_floating_point() == value.is_floating_point()
+    return alike and same_bits(value.to(place.dtype), place)
 
 
 def _places(module: Any, name: str, value: Tensor | None = None) -> Iterator[Tensor]:

@@ -16,6 +16,8 @@ from ffmerge_core import demos
 from ffmerge_core.errors import SourceError
 from ffmerge_core.storage.library import one_line
 from ffmerge_core.storage.opened import RawModel
+from ffmerge_core.storage.pickled import CONSENT, bin_files
+from ffmerge_core.storage.quantised import refuse_quantised
 from ffmerge_core.storage.timm_folder import build_timm, load_timm
 from ffmerge_core.storage.transformers_folder import build_transformers, load_transformers
 
@@ -37,18 +39,20 @@ def resolved(source: str | Path) -> Path:
     return folder
 
 
-def open_folder(folder: Path) -> RawModel:
+def open_folder(folder: Path, allow_bin: bool = False) -> RawModel:
     """The model in a folder saved by transformers' `save_pretrained` or timm's `save_for_hf`.
 
-    Raises `SourceError` (absent, damaged, refused) or `UnsupportedModelError`.
+    allow_bin: read a pickle, checked, if there is nothing else. Raises `SourceError` (absent,
+    damaged, refused) or `UnsupportedModelError`.
     """
-    config = checked_config(folder)
+    config = checked_config(folder, allow_bin)
     load = load_timm if "architecture" in config else load_transformers
     read = load(folder, config)
-    return replace(beside(folder, read.module, config), left_out=read.left_out, stored=read.stored)
+    around = beside(folder, read.module, config)
+    return replace(read, tokenizer=around.tokenizer, settings=around.settings)
 
 
-def checked_config(folder: Path) -> dict[str, Any]:
+def checked_config(folder: Path, allow_bin: bool = False) -> dict[str, Any]:
     """Its config.json, after refusing what no library should touch: absent, pickled, damaged."""
     if not folder.exists():
         raise SourceError(
@@ -71,7 +75,8 @@ def checked_config(folder: Path) -> dict[str, Any]:
             "save_pretrained or timm's save_for_hf."
         )
     config = read_json(folder / CONFIG)
-    _check_weights(folder)
+    refuse_quantised(folder, config, ())
+    _check_weights(folder, allow_bin)
     if "architecture" not in config and "model_type" not in config:
         raise SourceError(
             f"{folder / CONFIG} names neither a transformers model_type nor a timm architecture, "
@@ -120,16 +125,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_weights(folder: Path) -> None:
+def _check_weights(folder: Path, allow_bin: bool) -> None:
     from safetensors import SafetensorError, safe_open
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
+        allowed = bin_files(folder)
+        if allowed and allow_bin:
+            return
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         if pickles:
             raise SourceError(
                 f"{folder} holds its weights only as a pickle ({pickles[0]}), which can run code "
-                "when opened, so it is refused. Save it again with safe_serialization=True."
+                "when opened, so it is refused. Save it again with safe_serialization=True"
+                f"{CONSENT if allowed else '.'}"
             )
         raise SourceError(
             f"{folder} has a config.json but no model.safetensors beside it. Save the model again "

@@ -19,6 +19,7 @@ class RawModel:
     sublayers: its FF sublayers, where the module itself does not say (some were reduced).
     left_out: tensors of its file that it has no use for, by name. stored: the types of its
     tensors in the file, by their names in the module, where they are others than in memory.
+    taken_off: what stood before the names in the file. from_bin: whether that was a pickle.
     """
 
     module: nn.Module
@@ -27,3 +28,5 @@ class RawModel:
     sublayers: tuple[FFSublayer, ...] | None = None
     left_out: tuple[str, ...] = ()
     stored: Types = field(default_factory=dict)
+    taken_off: tuple[str, ...] = ()
+    from_bin: bool = False

@@ -21,7 +21,9 @@ from ffmerge_core.storage.comparing import refuse_other_values
 from ffmerge_core.storage.gaps import left_out, read_into, refuse_shapes
 from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
-from ffmerge_core.storage.weights import Entry, entries_in
+from ffmerge_core.storage.pickled import bin_files, entries_in_bins
+from ffmerge_core.storage.quantised import refuse_quantised
+from ffmerge_core.storage.weights import Entry, entries_in, unwrapped
 
 # In timm's order. A file of any other name is read if it is the only one.
 _NAMES = (
@@ -62,9 +64,10 @@ def build_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
 
 def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the file."""
-    from timm.models import clean_state_dict
-
-    stored: dict[str, Entry] = clean_state_dict(entries_in([_weights(folder)]))
+    files = _weights(folder)
+    from_bin = files[0].suffix == ".bin"
+    stored, taken_off = unwrapped((entries_in_bins if from_bin else entries_in)(files))
+    refuse_quantised(folder, config, stored)
     refuse_too_large(folder, config, stored, lambda: build_timm(folder, config))
     module = build_timm(folder, config)
     wanted = module.state_dict()
@@ -84,21 +87,23 @@ def load_timm(folder: Path, config: Mapping[str, Any]) -> RawModel:
     used = {name: found[name] for name in found if name not in harmless}
     types = read_into(module, folder, used)
     refuse_other_values(folder, module, used)
-    return RawModel(module, left_out=tuple(sorted({*harmless, *dropped})), stored=types)
+    left = tuple(sorted({*harmless, *dropped}))
+    return RawModel(module, left_out=left, stored=types, taken_off=taken_off, from_bin=from_bin)
 
 
-def _weights(folder: Path) -> Path:
-    """The file that timm reads."""
+def _weights(folder: Path) -> list[Path]:
+    """The files that timm reads."""
     for name in _NAMES:
         if (folder / name).is_file():
-            return folder / name
+            return [folder / name]
     files = sorted(folder.glob("*.safetensors"))
     if len(files) > 1:
         raise SourceError(
             f"{folder} holds {len(files)} files of weights ({files[0].name}, {files[1].name}…), "
             f"and none is called {_NAMES[0]}, which timm reads. Give the right one that name."
         )
-    return files[0]
+    # A pickle was allowed, or the folder would be refused by now.
+    return files or bin_files(folder)
 
 
 def _converted(

@@ -20,7 +20,16 @@ from ffmerge_core.storage.gaps import left_out, named_like_buffers, refuse_gaps,
 from ffmerge_core.storage.library import cannot_open, quiet_transformers, transformers_class
 from ffmerge_core.storage.memory import refuse_too_large
 from ffmerge_core.storage.opened import RawModel
-from ffmerge_core.storage.weights import INDEX, WEIGHTS, entries_in, in_memory, sharded
+from ffmerge_core.storage.pickled import bin_files, entries_in_bins
+from ffmerge_core.storage.quantised import refuse_quantised
+from ffmerge_core.storage.weights import (
+    INDEX,
+    WEIGHTS,
+    entries_in,
+    in_memory,
+    sharded,
+    unwrapped,
+)
 
 _GENERATION = "generation_config.json"
 
@@ -47,7 +56,10 @@ def _planned(folder: Path, config: dict[str, Any]) -> nn.Module:
 def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     """The module with its weights, and what there is to say of the files."""
     kind, settings = transformers_class(folder, config)
-    entries = entries_in(_files(folder))
+    files = _files(folder)
+    from_bin = files[0].suffix == ".bin"
+    entries, taken_off = unwrapped((entries_in_bins if from_bin else entries_in)(files))
+    refuse_quantised(folder, config, entries)
     refuse_too_large(folder, config, entries, lambda: _planned(folder, config))
     read = {name: in_memory(entry.read()) for name, entry in entries.items()}
     try:
@@ -85,6 +97,8 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
         module,
         left_out=tuple(sorted({*harmless, *dropped})),
         stored=types_of(module, entries, read),
+        taken_off=taken_off,
+        from_bin=from_bin,
     )
 
 
@@ -94,6 +108,10 @@ def _files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         return sharded(folder / INDEX)
+    files = bin_files(folder)
+    if files and not any(folder.glob("*.safetensors")):
+        # They were allowed, or the folder would be refused by now.
+        return files
     raise SourceError(
         f"{folder} holds neither {WEIGHTS} nor {INDEX}, which transformers reads. Give the file "
         "of the weights that name, or save the model again."

@@ -21,7 +21,8 @@ from ffmerge_core.errors import SourceError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_TYPES: Mapping[str, torch.dtype] = {
+_COMPILED, _PARALLEL = "._orig_mod.", "module."
+TYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -67,10 +68,10 @@ def entries_in(files: Iterable[Path]) -> dict[str, Entry]:
         for name, said in header.items():
             if name == "__metadata__":
                 continue
-            if (dtype := _TYPES.get(said["dtype"])) is None:
+            if (dtype := TYPES.get(said["dtype"])) is None:
                 raise SourceError(
                     f"{path} holds {name} as {said['dtype']}, and plain numbers were expected: "
-                    f"{', '.join(_TYPES)}. Open the model as it was before it was quantised."
+                    f"{', '.join(TYPES)}. Open the model as it was before it was quantised."
                 )
             shape = tuple(said["shape"])
             place = start + said["data_offsets"][0]
@@ -93,6 +94,30 @@ def sharded(index: Path) -> list[Path]:
                 f"{index} names {path.name}, which is not in its folder. Download what is missing."
             )
     return files
+
+
+def unwrapped(entries: Entries) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """The entries without what wrappers put into their names, and what that was.
+
+    torch.compile puts `_orig_mod.` where it wraps, and DataParallel `module.` before all.
+    """
+    found: dict[str, Entry] = dict(entries)
+    taken_off: list[str] = []
+    while found:
+        if any(_COMPILED in f".{name}" for name in found):
+            plain = {f".{name}".replace(_COMPILED, ".")[1:]: each for name, each in found.items()}
+            prefix = _COMPILED[1:]
+        elif all(name.startswith(_PARALLEL) for name in found):
+            plain = {name.removeprefix(_PARALLEL): each for name, each in found.items()}
+            prefix = _PARALLEL
+        else:
+            break
+        if len(plain) < len(found):
+            # Two tensors would have one name: these are no wrappers.
+            break
+        found = plain
+        taken_off.append(prefix)
+    return found, tuple(taken_off)
 
 
 def in_memory(tensor: Tensor) -> Tensor:

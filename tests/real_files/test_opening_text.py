@@ -117,7 +117,7 @@ HARMFUL: dict[str, tuple[Callable[[], nn.Module], str, Tensor]] = {
     "another block": (gpt2, "transformer.h.3.ln_1.weight", torch.ones(32)),
     "a final norm": (gpt2, "transformer.ln_g.weight", torch.ones(32)),
     "an adapter": (gpt2, "transformer.h.0.attn.c_attn.lora_A.weight", torch.ones(2, 32)),
-    "scales of int8": (gpt2, "transformer.h.1.mlp.c_fc.weight_scale", torch.ones(48)),
+    "scales of a kind of its own": (gpt2, "transformer.h.1.mlp.c_fc.scaling", torch.ones(48)),
     "a projection": (opt, "model.decoder.project_in.weight", torch.ones(32, 32)),
     "a bias of the classifier": (vit_encoder, "layernorm_pre.bias", torch.ones(32)),
     "a head within a block": (gpt2, "transformer.h.0.head.weight", torch.ones(32, 32)),

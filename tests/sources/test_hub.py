@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
@@ -216,6 +217,24 @@ def test_a_repository_of_pickles_alone_is_refused(hub: Hub, tmp_path: Path) -> N
     with pytest.raises(SourceError, match=r"only as a pickle \(pytorch_model\.bin\)"):
         fm.load("hf:someone/pickles")
     assert not hub.sent("pytorch_model.bin")
+
+
+def test_a_pickle_is_downloaded_with_consent_alone(hub: Hub, tmp_path: Path) -> None:
+    place = tmp_path / "pickles"
+    module = gpt2()
+    module.save_pretrained(place)  # type: ignore[operator]
+    (place / WEIGHTS).unlink()
+    torch.save(module.state_dict(), place / "pytorch_model.bin")
+    (place / "training_args.bin").write_bytes(b"never read")
+    hub.repos["someone/pickles"] = {COMMIT: place}
+    with pytest.raises(SourceError, match=r"pytorch_model\.bin\).*--allow-bin"):
+        fm.load("hf:someone/pickles")
+    assert not hub.sent("pytorch_model.bin")
+    model = fm.load("hf:someone/pickles", allow_bin=True)
+    assert (model.source, model.from_bin) == (f"hf:someone/pickles@{COMMIT}", True)
+    assert hub.sent("pytorch_model.bin")
+    assert not hub.sent("training_args.bin")
+    assert not fm.load(SOURCE, allow_bin=True).from_bin
 
 
 def test_no_room_is_said_before_anything_is_downloaded(

@@ -116,6 +116,7 @@ def _of_number(subject: Subject) -> Recipe:
         data=subject.opened.data,
         fidelity=subject.opened.fidelity,
         tokenize=subject.opened.tokenize,
+        allow_bin=subject.opened.allow_bin,
         tokens=settings.tokens,
         seed=settings.seed,
     )

@@ -108,12 +108,12 @@ def _own_data(subject: Subject) -> None:
                 st.button(
                     "Use the data it was saved with",
                     on_click=open_model,
-                    args=(Opened(opened.source),),
+                    args=(opened.itself,),
                 )
     if pressed:
         given = upload is not None or path
         data = _given(upload, path) if given else opened.data
-        wanted = Opened(opened.source, data, fidelity, tokenize)
+        wanted = Opened(opened.source, data, fidelity, tokenize, opened.allow_bin)
         if not given and wanted == opened:
             raise DataError("Upload a file or give a path first.")
         _open(wanted)
@@ -152,6 +152,12 @@ def _folder() -> None:
         key="folder",
         placeholder="/path/to/model, hf:organisation/name or timm:name",
     ).strip()
+    allow_bin = st.checkbox(
+        "Allow pytorch_model.bin, a pickle, where there is no safetensors",
+        key="folder-allow-bin",
+        help="A pickle can run code when it is opened. It is read by torch's weights-only loader, "
+        "which refuses whatever is no tensor. Allow it for files whose origin you trust.",
+    )
     measured_on = st.radio(
         "Data to measure on",
         list(MEASURED_ON),
@@ -166,7 +172,8 @@ def _folder() -> None:
                 "Give the folder that holds config.json and model.safetensors, or hf: and a name."
             )
         own = DIGITS if measured_on == DIGITS else None
-        _open(Opened(folder, _given(*given) if given else own, fidelity))
+        data = _given(*given) if given else own
+        _open(Opened(folder, data, fidelity, allow_bin=allow_bin))
 
 
 def _formats() -> str:

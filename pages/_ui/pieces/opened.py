@@ -78,9 +78,7 @@ def _open_again(opened: Opened) -> None:
         with st.container(horizontal=True):
             st.button("Try again", on_click=st.session_state.update, kwargs={"open_again": True})
             if not opened.on_its_own:
-                st.button(
-                    "Back to its own data", on_click=workspace.open, args=(Opened(opened.source),)
-                )
+                st.button("Back to its own data", on_click=workspace.open, args=(opened.itself,))
             st.button(
                 "Back to the demo",
                 on_click=workspace.open,

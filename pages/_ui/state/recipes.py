@@ -78,6 +78,7 @@ def recipe_of(state: State) -> Recipe:
         data=opened.data,
         fidelity=opened.fidelity,
         tokenize=opened.tokenize,
+        allow_bin=opened.allow_bin,
         tokens=chosen.tokens,
         seed=chosen.seed,
         quantize=chosen.quantize or None,

@@ -116,7 +116,11 @@ class Shelf:
                 "built-in digits or your own data."
             )
         opened = replace(
-            wanted, source=model.source, data=model.data, tokenize=tokenize_of(model.task)
+            wanted,
+            source=model.source,
+            data=model.data,
+            tokenize=tokenize_of(model.task),
+            allow_bin=model.from_bin,
         )
         self._forget(opened, model.revision)
         self.models.put(opened, model)
@@ -167,6 +171,7 @@ class Shelf:
             report,
             fidelity=opened.fidelity,
             tokenize=opened.tokenize,
+            allow_bin=opened.allow_bin,
         )
 
     def score(self, opened: Opened, split: Any, report: Report) -> fm.Evaluation:

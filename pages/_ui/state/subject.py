@@ -26,22 +26,28 @@ if TYPE_CHECKING:
 class Opened:
     """What is open: a model, and what it is measured on. The key of all that is computed.
 
-    source, data, fidelity, tokenize: as a `Recipe` has them.
+    source, data, fidelity, tokenize, allow_bin: as a `Recipe` has them.
     """
 
     source: str
     data: str | None = None
     fidelity: bool = False
     tokenize: str | None = None
+    allow_bin: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe) -> Opened:
-        return cls(recipe.source, recipe.data, recipe.fidelity, recipe.tokenize)
+        return cls(recipe.source, recipe.data, recipe.fidelity, recipe.tokenize, recipe.allow_bin)
+
+    @property
+    def itself(self) -> Opened:
+        """The same model, measured as its source itself says."""
+        return Opened(self.source, allow_bin=self.allow_bin)
 
     @property
     def on_its_own(self) -> bool:
         """Whether it is measured as its source itself says: its data, by its metric."""
-        return self == Opened(self.source)
+        return self == self.itself
 
     @property
     def from_card(self) -> bool:
@@ -154,7 +160,8 @@ def loaded_subject(model: fm.LoadedModel, opened: Opened, score: fm.Evaluation) 
     done += [f"{model.quantized} weights"] if model.quantized is not None else []
     if done:
         description += f" Before it was saved, this was done to it: {', '.join(done)}."
-    description = " ".join([description, *notes_on_opening(model.left_out, model.without_power)])
+    notes = notes_on_opening(model.left_out, model.without_power, model.taken_off)
+    description = " ".join([description, *notes])
     return Subject(
         opened=opened,
         revision=model.revision,

@@ -143,10 +143,11 @@ class State:
 
 def _opened(data: Any) -> Opened:
     if isinstance(data, Mapping):
-        # A file from before there was a choice of BLEU's tokenizer is as good.
-        data = {"tokenize": None, **data}
+        # A file from before there was such a choice is as good.
+        data = {"tokenize": None, "allow_bin": False, **data}
     _expect(data, Opened)
-    if not isinstance(data["source"], str) or not isinstance(data["fidelity"], bool):
+    flags = (data["fidelity"], data["allow_bin"])
+    if not isinstance(data["source"], str) or not all(isinstance(each, bool) for each in flags):
         _refuse("no model where one is expected")
     if data["tokenize"] not in (None, *BLEU_TOKENIZERS):
         _refuse("a tokenizer of another version")
