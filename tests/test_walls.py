@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -187,8 +188,14 @@ def test_no_script_is_imported() -> None:
 
 def test_nothing_unpickles_or_runs_remote_code() -> None:
     for name, path in MODULES.items():
-        assert not roots(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, name
         text = path.read_text("utf-8")
+        if name == "storage.pickled":
+            # What somebody said yes to: torch's weights-only loader, and the name of its refusal.
+            (call,) = re.findall(r"torch\.load\((.*?)\)\n", text)
+            assert "weights_only=True" in call
+            assert set(re.findall(r"\bpickle\.\w+", text)) == {"pickle.UnpicklingError"}
+            continue
+        assert not roots(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, name
         for forbidden in ("torch.load(", "trust_remote_code=True", "weights_only=False"):
             assert forbidden not in text, name
 

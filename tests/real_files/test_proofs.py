@@ -69,12 +69,13 @@ def test_a_wrong_declaration_of_weights_without_power_is_found(mistake: str) -> 
         with torch.no_grad():
             for parameter in module.get_submodule(f"blocks.{index}.mlp.fc2").parameters():
                 parameter.zero_()
+    module.another = nn.ReLU()
     sublayers = list(family_of(module).find(module))
     second = sublayers[1]
     wrong = {
         "W_in": replace(second, w_in=sublayers[2].w_in),
         "W_out": replace(second, w_out=Slot("blocks.2.mlp.fc2")),
-        "activation": replace(second, activation="relu"),
+        "activation": replace(second, act="another"),
         "norm": replace(second, norm=None),
     }
     sublayers[1] = wrong[mistake]
@@ -95,10 +96,10 @@ def test_a_sublayer_of_zeros_merges_with_another(method: str, tmp_path: Path) ->
     assert again.n_parameters == merged.n_parameters
 
 
-def test_an_example_that_cannot_be_made_is_a_sentence() -> None:
+def test_a_model_without_its_first_layer_is_a_sentence() -> None:
     module = timm_vit()
     module.patch_embed = nn.Identity()
-    with pytest.raises(UnsupportedModelError, match="VisionTransformer has no convolution"):
+    with pytest.raises(ProofError, match="does not run on a small batch of noise"):
         fm.load(module)
 
 
