@@ -144,7 +144,7 @@ def load(
     if task is None and record is not None:
         task = still_there(record.data, report)
         tokenize = tokenize or (record.tokenize if task is not None else None)
-    named = data_name(task, report)
+    named = data_name(task, report, family.kind)
     loaded = LoadedModel(
         model=module,
         task=own_task,
