@@ -9,6 +9,7 @@ from typing import Any
 
 from ffmerge_core.checks import as_found
 from ffmerge_core.errors import DataError
+from ffmerge_core.extras import require
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.plan import BLEU_TOKENIZERS
@@ -22,7 +23,14 @@ from ffmerge_core.tasks.task import Task
 
 
 def check_task(wanted: object) -> None:
-    """Raise `DataError` for what `load` cannot take as data: no path, and no task either."""
+    """Raise `DataError` for what `load` cannot take as data: no path, no name, no task either.
+
+    Before anything is read or downloaded.
+    """
+    if isinstance(wanted, str) and is_hub_data(name := _written_out(wanted, None)):
+        hub_data(name)
+        require("datasets", "Data of the hub", DataError)
+        return
     if wanted is None or (isinstance(wanted, str | PathLike) and wanted != ""):
         return
     asked = (getattr(wanted, name, None) for name in ("calibration", "evaluate"))
@@ -34,15 +42,18 @@ def check_task(wanted: object) -> None:
         )
 
 
-def data_name(wanted: Task | str | Path | None, report: Report = silent) -> str | None:
+def data_name(
+    wanted: Task | str | Path | None, report: Report = silent, kind: str | None = None
+) -> str | None:
     """`wanted` as a recipe writes it, or None for no name.
 
     The built-in name; an absolute path; a data set of the hub at the commit that it is now, for
-    which the hub is asked.
+    which the hub is asked. kind: of the task that the model is for; a preset of another kind is
+    refused.
     """
     if not isinstance(wanted, str | Path):
         return None
-    name = _written_out(str(wanted))
+    name = _written_out(str(wanted), kind)
     if name == DIGITS:
         return DIGITS
     if is_hub_data(name):
@@ -72,12 +83,19 @@ def still_there(name: str | None, report: Report = silent) -> str | None:
         return None
 
 
-def _written_out(name: str) -> str:
+def _written_out(name: str, kind: str | None) -> str:
     """A preset's name as the whole name that it stands for, with what is chosen behind it."""
-    preset, _, chosen = name.partition("?")
-    if preset not in PRESETS:
+    called, _, chosen = name.partition("?")
+    if called not in PRESETS:
         return name
-    data = hub_data(PRESETS[preset].data)
+    preset = PRESETS[called]
+    if kind is not None and kind not in preset.kinds:
+        fit = ", ".join(each.name for each in PRESETS.values() if kind in each.kinds)
+        raise DataError(
+            f"{called} is for {' and '.join(preset.kinds)}, and this model is for {kind}. Give "
+            f"{fit or TASKS.of(kind).data}."
+        )
+    data = hub_data(preset.data)
     if not chosen:
         return str(data)
     more = hub_data(f"{HUB}{data.repo}?{chosen}").options

@@ -55,7 +55,9 @@ def pin(data: HubData, report: Report) -> HubData:
     report(0, 1, f"Asking the hub for the data set {data.repo}")
     with sentences(data):
         try:
-            commit = HfApi().dataset_info(data.repo, revision=data.revision, timeout=10).sha
+            # Of a large data set the list of its files alone would be long.
+            ask = HfApi().dataset_info
+            commit = ask(data.repo, revision=data.revision, timeout=10, expand=["sha"]).sha
         except unreachable():
             commit = kept_rows.kept_commit(data)
         if not commit:
@@ -74,11 +76,7 @@ class Rows:
     def facts(self) -> Facts:
         """Its splits and columns."""
         if (kept := kept_rows.kept_facts(self.data)) is not None:
-            columns = {
-                name: Column(column["holds"], tuple(column["names"]))
-                for name, column in kept["columns"].items()
-            }
-            return Facts(kept["files"], tuple(kept["splits"]), columns)
+            return _facts_of(kept)
         with sentences(self.data):
             files, streams = self._streams
             first = next(iter(streams.values()))
@@ -209,6 +207,14 @@ class Rows:
             f"{f' and {len(known) - 20:,} more' if len(known) > 20 else ''}. Name one behind a "
             f"slash: hf:{self.data.repo}/{known[0]}"
         )
+
+
+def _facts_of(kept: Mapping[str, Any]) -> Facts:
+    columns = {
+        name: Column(column["holds"], tuple(column["names"]))
+        for name, column in kept["columns"].items()
+    }
+    return Facts(kept["files"], tuple(kept["splits"]), columns)
 
 
 def _spread(stream: Any) -> Iterator[Mapping[str, Any]]:

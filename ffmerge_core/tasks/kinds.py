@@ -42,8 +42,8 @@ class TaskKind(Kind):
     format : str
         How that data has to look, in sentences.
     read : callable or str
-        (model, path, fidelity, report) → the task of that data, or "module:function"; by
-        fidelity it needs no labels.
+        (model, name, fidelity, report) → the task of that data, or "module:function"; by
+        fidelity it needs no labels. name: an absolute path, or "hf:org/name@commit" of the hub.
     takes_digits : bool
         Whether `read` knows the built-in "digits".
     shows : {"images", "texts", "sentences"} or None

@@ -79,6 +79,11 @@ def test_what_is_no_name_is_a_sentence(name: str, said: str) -> None:
     assert len(str(refused.value)) < 1200
 
 
+def test_a_wrong_name_is_said_before_the_model_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="“lable” in hf:a/b"):
+        fm.load(tmp_path / "no model", "hf:a/b?lable=x")
+
+
 def test_a_path_with_a_file_of_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "classes.tsv").write_text("a\tb\n")
@@ -207,6 +212,8 @@ def test_imagenet(data_hub: Hub, lay: Lay, tmp_path: Path) -> None:
 def test_data_that_is_not_what_the_model_takes_is_a_sentence(
     data_hub: Hub, lay: Lay, writer: Path, tmp_path: Path
 ) -> None:
+    with pytest.raises(DataError, match=r"imagenet-1k is for image-classification, .* wikitext-2"):
+        fm.load(writer, "imagenet-1k?examples=5")
     lay({"train.parquet": pa.table({"text": sentences(30)})}, "o/n")
     with pytest.raises(DataError, match=r"no column that is known to be the image\. Its columns"):
         fm.load(folder_of(transformers_vit(), tmp_path / "vit", words=None), "hf:o/n")

@@ -41,7 +41,8 @@ def test_a_name_that_leads_nowhere_is_a_sentence(tab: AppTest, data_hub: Hub) ->
     for name, said in (
         ("hf:someone/nothing", "The hub knows no data set someone/nothing"),
         ("hf:someone/data?words=code", "“words” in hf:someone/data"),
-        ("imagenet-1k", "The hub knows no data set ILSVRC/imagenet-1k"),
+        ("wikitext-2", "The hub knows no data set Salesforce/wikitext"),
+        ("imagenet-1k", "imagenet-1k is for image-classification, and this model is for language"),
     ):
         (error,) = [error.value for error in measure_on(tab, name).error]
         assert said in error
