@@ -29,6 +29,10 @@ info`, on the Model page, in the record of a run and in `ffmerge.json` beside sa
 layers cannot be dropped, because what its configuration calls their number is not known. Where
 the name of its class does not say what it is for, it is compared with the original only.
 
+What is compared as its attention is the outermost module of that name. Where attention runs in
+shifted windows, as in transformers' Swin, its tokens may stand in another order in every other
+block, so do not read much into that one view.
+
 ## What is refused by name
 
 - **ALBERT**: all its layers share one FF sublayer already.

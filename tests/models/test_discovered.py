@@ -93,6 +93,28 @@ def test_the_whole_way_of_what_no_declaration_knows(
     assert torch.equal(logits(plain, batch), after)
 
 
+def test_it_is_marked_wherever_a_model_is_named(tmp_path: Path) -> None:
+    """On the command line, beside saved weights, and in the record of a run."""
+    from typer.testing import CliRunner
+
+    from ffmerge_core.cli import app
+    from tests.tasks.texts import bytes_tokenizer
+
+    module = built("HeliumForCausalLM", "HeliumConfig", {**HEADS, "vocab_size": 300})
+    module.save_pretrained(tmp_path / "model")
+    bytes_tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("\n\n".join(f"{n} and {n + 1}" for n in range(30)))
+    marked = "discovered (HeliumForCausalLM)"
+    shown = CliRunner().invoke(app, ["info", str(tmp_path / "model")])
+    assert f"a {marked} model" in " ".join(shown.output.split())
+    plan = fm.MergePlan((("decoder.0", "decoder.1"),), method="vanilla")
+    recipe = fm.Recipe(str(tmp_path / "model"), plan, data=str(tmp_path / "texts.txt"))
+    result = fm.run(recipe)
+    assert result.record()["family"] == marked
+    saved = fm.save(result.merged, tmp_path / "saved", recipe=result.recipe)
+    assert json.loads((saved.folder / "ffmerge.json").read_text())["family"] == marked
+
+
 def test_what_is_found_is_what_a_declaration_says() -> None:
     """Of a known model, by its modules' paths: the trial and the declaration are two ways there."""
     from ffmerge_core.models.families.discovered import discovered

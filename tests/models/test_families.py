@@ -141,3 +141,14 @@ def test_two_layouts_in_one_sublayer_are_refused() -> None:
     module.get_submodule("transformer.h.1.mlp").c_proj = nn.Linear(48, 32)
     with pytest.raises(UnsupportedModelError, match="different layouts"):
         found(module)
+
+
+def test_a_family_may_be_for_several_kinds_of_tasks_by_class() -> None:
+    from transformers import BertConfig, BertForMaskedLM, BertModel
+
+    config = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    masked, bare = (family_of(known(config)) for known in (BertForMaskedLM, BertModel))
+    assert masked.name == bare.name
+    assert (masked.kind, bare.kind) == ("masked-language-modeling", "text")
+    with pytest.raises(fm.DataError, match="kind of task is 'poetry'"):
+        fm.register_family(replace(bare, name="mine", kinds={"BertModel": "poetry"}))

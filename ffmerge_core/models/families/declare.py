@@ -85,7 +85,7 @@ def declare(
     expect(UnsupportedModelError, model=(model, nn.Module), name=(name, str), block=(block, str))
     expect(UnsupportedModelError, attention=(attention, str), w_out=(w_out, str), act=(act, str))
     expect(UnsupportedModelError, w_in=(w_in, Slot | str), w_gate=(w_gate, Slot | str | None))
-    expect(UnsupportedModelError, norm=(norm, str | None))
+    expect(UnsupportedModelError, norm=(norm, str | None), packed=(packed, bool))
     if not re.fullmatch(r".+\.\d+", name):
         raise UnsupportedModelError(
             f'name is {clipped(name)}; a stack and a number were expected, such as "encoder.3".'
