@@ -18,7 +18,7 @@ from ffmerge_core.errors import SourceError
 from ffmerge_core.models.stored import Types
 from ffmerge_core.models.ties import ties
 from ffmerge_core.storage.gaps import some
-from ffmerge_core.storage.weights import Entries, Entry
+from ffmerge_core.storage.weights import Entries, Entry, side_by_side
 
 # Of as many bits, so that NaN and the sign of zero count.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -57,8 +57,7 @@ def types_of(module: nn.Module, entries: Entries, read: Mapping[str, Tensor]) ->
 def refuse_other_values(folder: Path, module: nn.Module, entries: Entries) -> None:
     """`SourceError` if a module does not hold, by the same names, what the entries do."""
     state = module.state_dict()
-    wrong = [name for name, entry in entries.items() if not holds(state[name], entry)]
-    if wrong:
+    if wrong := _wrong(entries, {name: state[name] for name in entries}):
         raise SourceError(_differ(folder, module, wrong))
 
 
@@ -73,20 +72,28 @@ def refuse_changes(
     held: dict[int, int] = {}
     for tensor in {id(each): each for each in _state(module).values()}.values():
         held[_memory(tensor)] = held.get(_memory(tensor), 0) + tensor.numel()
-    dropped, wrong = [], []
-    for name, entry in entries.items():
-        if held.get(_memory(read[name]), 0) >= entry.size:
-            fits = holds(read[name], entry)
-        elif _unused(module, name) and not any(True for _ in _places(module, name)):
+    given = {
+        name: read[name]
+        for name, entry in entries.items()
+        if held.get(_memory(read[name]), 0) >= entry.size
+    }
+    dropped, wrong = [], _wrong(entries, given)
+    for name in entries.keys() - given.keys():
+        if _unused(module, name) and not any(True for _ in _places(module, name)):
             dropped.append(name)
-            continue
-        else:
-            fits = any(holds(place, entry) for place in _places(module, name, entry.shape))
-        if not fits:
+        elif not any(
+            holds(place, entries[name]) for place in _places(module, name, entries[name].shape)
+        ):
             wrong.append(name)
     if wrong:
         raise SourceError(_differ(folder, module, wrong))
     return tuple(dropped)
+
+
+def _wrong(entries: Entries, places: Mapping[str, Tensor]) -> list[str]:
+    """The names whose place does not hold what their entry does."""
+    fits = side_by_side(lambda name: holds(places[name], entries[name]), places)
+    return [name for name, fit in zip(places, fits, strict=True) if not fit]
 
 
 def _places(module: Any, name: str, shape: tuple[int, ...] | None = None) -> Iterator[Tensor]:

@@ -26,7 +26,7 @@ from ffmerge_core.storage.weights import (
     INDEX,
     WEIGHTS,
     entries_in,
-    in_memory,
+    read_all,
     sharded,
     unwrapped,
 )
@@ -61,7 +61,7 @@ def load_transformers(folder: Path, config: dict[str, Any]) -> RawModel:
     entries, taken_off = unwrapped((entries_in_bins if from_bin else entries_in)(files))
     refuse_quantised(folder, config, entries)
     refuse_too_large(folder, config, entries, lambda: _planned(folder, config))
-    read = {name: in_memory(entry.read()) for name, entry in entries.items()}
+    read = read_all(entries)
     try:
         with quiet_transformers():
             module, found = kind.from_pretrained(

@@ -9,21 +9,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ffmerge_core.errors import SourceError
 
+T = TypeVar("T")
+
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Numbers that are compared at a time: what fits into a processor's cache.
 _PIECE = 1_000_000
+_READERS = 4
 _COMPILED, _PARALLEL = "._orig_mod.", "module."
 TYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -133,6 +137,18 @@ def unwrapped(entries: Entries) -> tuple[dict[str, Entry], tuple[str, ...]]:
         found = plain
         taken_off.append(prefix)
     return found, tuple(taken_off)
+
+
+def read_all(entries: Entries) -> dict[str, Tensor]:
+    """Every tensor as a model holds it, by name."""
+    found = side_by_side(lambda entry: in_memory(entry.read()), entries.values())
+    return dict(zip(entries, found, strict=True))
+
+
+def side_by_side(work: Callable[..., T], *given: Iterable[Any]) -> list[T]:
+    """`map` on a few threads: the system copies bytes of one tensor while another waits."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(work, *given))
 
 
 def in_memory(tensor: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ OTHERS: dict[str, Any] = {
     "source": "another", "plan": MergePlan(()), "data": "digits", "fidelity": True, "tokens": 3,
     "seed": 3, "dtype": "float32", "revision": "v", "data_revision": "e", "python": "3.9.1",
     "recovery": Recovery(1), "quantize": "int8",
-    "tokenize": "zh",
+    "tokenize": "zh", "allow_bin": True,
 }  # fmt: skip
 
 

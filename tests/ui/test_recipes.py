@@ -90,6 +90,7 @@ RECIPES: st.SearchStrategy[Recipe] = built(
         "recovery": st.none() | st.builds(Recovery, steps=st.integers(1, 99)),
         "quantize": st.none() | st.sampled_from(tuple(QUANTIZATIONS)),
         "tokenize": st.none() | st.sampled_from(tuple(BLEU_TOKENIZERS)),
+        "allow_bin": st.booleans(),
     },
 )
 
