@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
@@ -16,16 +17,7 @@ from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.sources.data import data_name
 from ffmerge_core.sources.data_names import hub_data
 from ffmerge_core.sources.hub_tasks import hub_texts
-from tests.sources.data_sets import (
-    REPO,
-    THREE,
-    Lay,
-    datasets,
-    lead_to,
-    sentences,
-    silent,
-    texts,
-)
+from tests.sources.data_sets import REPO, THREE, Lay, lead_to, sentences, silent, texts
 from tests.sources.hub_server import COMMIT, OLDER, Hub
 
 
