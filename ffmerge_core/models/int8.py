@@ -20,7 +20,7 @@ from ffmerge_core.errors import FFMergeError
 from ffmerge_core.extras import require
 from ffmerge_core.kinds import resolve
 from ffmerge_core.models.families import Family
-from ffmerge_core.models.structure import is_int8, parts, weights_by_role
+from ffmerge_core.models.structure import is_int8, parts, shared_copy, weights_by_role
 from ffmerge_core.models.sublayers import FFSublayer
 from ffmerge_core.plan import QUANTIZATIONS
 
@@ -136,14 +136,31 @@ def refuse_int8(
 
 
 def _matrices(module: nn.Module, family: Family) -> list[str]:
-    """Paths of the matrices of the blocks, in the module's order."""
+    """Paths of the matrices of the blocks, in the module's order.
+
+    Some are never called: BEiT's attention multiplies by the weight of one itself, as no int8
+    weight allows.
+    """
     outside = (*family.embeddings, *family.head)
-    return [
+    paths = [
         path
         for path, part in module.named_modules()
         if (type(part) is nn.Linear or type(part).__name__ == "Conv1D")
         and not any(path == prefix or path.startswith(f"{prefix}.") for prefix in outside)
     ]
+    called = _called(module, family, paths)
+    return [path for path in paths if path in called]
+
+
+def _called(module: nn.Module, family: Family, paths: Sequence[str]) -> set[str]:
+    """Those of the modules at `paths` that run in a forward pass."""
+    probe, called = shared_copy(module).eval(), set()
+    for path in paths:
+        part = probe.get_submodule(path)
+        part.register_forward_hook(lambda *_, path=path: called.add(path))
+    with torch.no_grad():
+        family.example(module).run(probe)
+    return called
 
 
 def _linear(matrix: Any, weight: Tensor, kind: type[nn.Linear]) -> nn.Linear:

@@ -11,16 +11,16 @@ such a sublayer is proven with drawn weights in the place of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ffmerge_core.errors import FFMergeError, ProofError, UnsupportedModelError
+from ffmerge_core.errors import ProofError, UnsupportedModelError
 from ffmerge_core.models.activations import activation
 from ffmerge_core.models.families import Family
 from ffmerge_core.models.int8 import refuse_int8
+from ffmerge_core.models.one_pass import record, step
 from ffmerge_core.models.structure import (
     Weights,
     names_by_role,
@@ -49,9 +49,9 @@ def find_and_prove(
     is an `UnsupportedModelError` or a `ProofError` that says at which step.
     """
     if sublayers is None:
-        with _step(model, "its FF sublayers could not be listed", UnsupportedModelError):
+        with step(model, "its FF sublayers could not be listed", UnsupportedModelError):
             sublayers = family.find(model)
-    with _step(model, "no example for it could be made"):
+    with step(model, "no example for it could be made"):
         batch = family.example(model)
     return tuple(sublayers), prove(model, sublayers, batch)
 
@@ -93,9 +93,9 @@ def _prove_with(
     values: Weights, probe: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch
 ) -> list[FFSublayer]:
     """Those on which the proof has no power, with `values` (by name) in the model's place."""
-    real = _record(probe, sublayers, batch, values)
+    real = record(probe, sublayers, batch, values)
     generator = torch.Generator().manual_seed(0)
-    permuted: Weights = dict(values)
+    shuffles: dict[str, Tensor] = {}
     powerless = []
     for sublayer in sublayers:
         names = names_by_role(probe, sublayer)
@@ -105,9 +105,8 @@ def _prove_with(
         x, y = real[sublayer.name]
         if not _prove_one(probe, sublayer, weights, shuffle, x, y):
             powerless.append(sublayer)
-        shuffled = permute_neurons(weights, shuffle, sublayer.transposed)
-        permuted |= {names[role]: tensor for role, tensor in shuffled.items()}
-    again = _record(probe, sublayers, batch, permuted)
+        shuffles[sublayer.name] = shuffle
+    again = record(probe, sublayers, batch, values, shuffles)
     for sublayer in sublayers:
         error = _distance(again[sublayer.name][1], real[sublayer.name][1])
         if error > _THROUGH * _tolerance(real[sublayer.name][1]):
@@ -130,21 +129,6 @@ def _drawn(model: nn.Module, sublayer: FFSublayer, seed: int) -> Weights:
             values /= like.shape[0 if sublayer.transposed else 1] ** 0.5
         drawn[name] = values.to(like)
     return drawn
-
-
-@contextmanager
-def _step(model: nn.Module, failed: str, kind: type[FFMergeError] = ProofError) -> Iterator[None]:
-    """Make a sentence of whatever a library raises: the model, the step, the library's words."""
-    try:
-        yield
-    except FFMergeError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise kind(
-            f"The {type(model).__name__} cannot be checked: {failed} ({said}). This variant of "
-            "its family is not known here, or its configuration is not the weights' own."
-        ) from error
 
 
 def recompute(
@@ -197,9 +181,8 @@ def _prove_one(
         with torch.no_grad():
             by_neuron = _acts_by_neuron(model, sublayer, shuffle, x)
             error = _distance(recompute(model, sublayer, weights, x), y)
-            alone = permute_neurons(weights, shuffle, sublayer.transposed) | {
-                role: weights[role] for role in weights if role.split(".")[0] in ("out", "norm")
-            }
+            inner = {role: weights[role] for role in weights if role.startswith(("in.", "gate."))}
+            alone = weights | permute_neurons(inner, shuffle, sublayer.transposed)
             change = _distance(recompute(model, sublayer, alone, x), y)
     except Exception as problem:  # a norm or an activation may raise anything
         said = " ".join(str(problem).split()) or type(problem).__name__
@@ -225,45 +208,6 @@ def _acts_by_neuron(model: nn.Module, sublayer: FFSublayer, shuffle: Tensor, lik
     # Copies, since it may write to what it is given.
     after = phi(drawn.clone())[:, shuffle]
     return _distance(phi(drawn[:, shuffle].clone()), after) <= _tolerance(after)
-
-
-def _record(
-    model: nn.Module, sublayers: Sequence[FFSublayer], batch: Batch, weights: Weights
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each sublayer's real input x and output y in one forward pass."""
-    inputs: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str, module: str, side: str) -> torch.utils.hooks.RemovableHandle:
-        def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if side == "in":
-                inputs[name] = args[0]
-            else:
-                outputs[name] = output
-
-        return model.get_submodule(module).register_forward_hook(hook)
-
-    handles = [
-        keep(sublayer.name, slot.module, side)
-        for sublayer in sublayers
-        for slot, side in ((sublayer.w_in, "in"), (sublayer.w_out, "out"))
-    ]
-    try:
-        with _step(model, "it does not run on a small batch of noise"), torch.no_grad():
-            # A merged model has tied FF sublayers; here each position has weights of its own.
-            torch.func.functional_call(
-                model, weights, batch.args, dict(batch.kwargs), tie_weights=False
-            )
-    finally:
-        for handle in handles:
-            handle.remove()
-    missing = [s.name for s in sublayers if s.name not in inputs or s.name not in outputs]
-    if missing:
-        raise ProofError(
-            f"{missing[0]} never ran in a forward pass: the declared modules are not the ones "
-            "the model uses."
-        )
-    return {s.name: (inputs[s.name], outputs[s.name]) for s in sublayers}
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:

@@ -154,6 +154,13 @@ class RunStore:
                 self._unread = f"Some runs in {self.path} are damaged and are not shown."
         return runs
 
+    def sources(self) -> tuple[str, ...]:
+        """What runs were made of, each once, the latest first."""
+        query = "SELECT source FROM runs GROUP BY source ORDER BY MAX(created) DESC"
+        return self._database.read(
+            lambda connection: tuple(str(row[0]) for row in connection.execute(query))
+        )
+
     def get(self, id: str) -> Run:
         """Raises `DataError` if there is no such run."""
         return self._database.read(lambda connection: _fetch(connection, id))

@@ -6,6 +6,7 @@ Weights are read from safetensors, and from a pickle only with consent; no code 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
@@ -130,11 +131,13 @@ def load(
     report(2, _STEPS, "Checking the FF sublayers")
     quantized = record.quantize if record else None
     without_power: tuple[str, ...] = ()
-    if quantized is None:
-        sublayers, without_power = find_and_prove(module, family, opened.sublayers)
-    else:
-        # int8 weights are never merged again, which is what the proof is for.
-        sublayers = opened.sublayers or family.find(module)
+    with ThreadPoolExecutor(1) as aside:
+        hashed = aside.submit(fingerprint, module)
+        if quantized is None:
+            sublayers, without_power = find_and_prove(module, family, opened.sublayers)
+        else:
+            # int8 weights are never merged again, which is what the proof is for.
+            sublayers = opened.sublayers or family.find(module)
     if record is None or record.plan is None:
         sublayers = with_ties(module, sublayers)
     report(3, _STEPS, "Preparing the data")
@@ -148,7 +151,7 @@ def load(
         sublayers=sublayers,
         family=family,
         source=_name(source),
-        revision=fingerprint(module),
+        revision=hashed.result(),
         plan=record.plan if record else None,
         tokenizer=opened.tokenizer,
         data=named,

@@ -18,18 +18,27 @@ from ffmerge_core.errors import SourceError
 from ffmerge_core.models.stored import Types
 from ffmerge_core.models.ties import ties
 from ffmerge_core.storage.gaps import some
-from ffmerge_core.storage.weights import Entries, in_memory
+from ffmerge_core.storage.weights import Entries, Entry
 
 # Of as many bits, so that NaN and the sign of zero count.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same bits in the same shape."""
-    if one.shape != other.shape or one.dtype != other.dtype:
+def holds(place: Tensor, entry: Entry) -> bool:
+    """Whether a tensor is, bit for bit, what a file has, in the type that it is held in.
+
+    Whole numbers are no weights.
+    """
+    if place.shape != entry.shape or place.is_floating_point() != entry.dtype.is_floating_point:
         return False
-    kind = _BITS[one.element_size()]
-    return torch.equal(one.detach().contiguous().view(kind), other.detach().contiguous().view(kind))
+    flat, at = place.detach().contiguous().reshape(-1), 0
+    kind = _BITS[flat.element_size()]
+    for piece in entry.pieces():
+        here = flat[at : at + piece.numel()]
+        if not torch.equal(piece.to(flat.dtype).view(kind), here.view(kind)):
+            return False
+        at += piece.numel()
+    return True
 
 
 def types_of(module: nn.Module, entries: Entries, read: Mapping[str, Tensor]) -> Types:
@@ -48,11 +57,7 @@ def types_of(module: nn.Module, entries: Entries, read: Mapping[str, Tensor]) ->
 def refuse_other_values(folder: Path, module: nn.Module, entries: Entries) -> None:
     """`SourceError` if a module does not hold, by the same names, what the entries do."""
     state = module.state_dict()
-    wrong = [
-        name
-        for name, entry in entries.items()
-        if not same_bits(entry.read().to(state[name].dtype), state[name])
-    ]
+    wrong = [name for name, entry in entries.items() if not holds(state[name], entry)]
     if wrong:
         raise SourceError(_differ(folder, module, wrong))
 
@@ -70,14 +75,13 @@ def refuse_changes(
         held[_memory(tensor)] = held.get(_memory(tensor), 0) + tensor.numel()
     dropped, wrong = [], []
     for name, entry in entries.items():
-        value = in_memory(entry.read())
         if held.get(_memory(read[name]), 0) >= entry.size:
-            fits = same_bits(value, read[name])
+            fits = holds(read[name], entry)
         elif _unused(module, name) and not any(True for _ in _places(module, name)):
             dropped.append(name)
             continue
         else:
-            fits = any(_holds(place, value) for place in _places(module, name, value))
+            fits = any(holds(place, entry) for place in _places(module, name, entry.shape))
         if not fits:
             wrong.append(name)
     if wrong:
@@ -85,16 +89,10 @@ def refuse_changes(
     return tuple(dropped)
 
 
-def _holds(place: Tensor, value: Tensor) -> bool:
-    """Whether a tensor is what a file has; whole numbers are no weights."""
-    alike = place.is_floating_point() == value.is_floating_point()
-    return alike and same_bits(value.to(place.dtype), place)
-
-
-def _places(module: Any, name: str, value: Tensor | None = None) -> Iterator[Tensor]:
+def _places(module: Any, name: str, shape: tuple[int, ...] | None = None) -> Iterator[Tensor]:
     """Where a module may hold what a file has by a name, the likeliest first.
 
-    value: what the file has. A tie may have taken it to any place of its shape.
+    shape: of what the file has. A tie may have taken it to any place of that shape.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -104,8 +102,8 @@ def _places(module: Any, name: str, value: Tensor | None = None) -> Iterator[Ten
         for name_there in (name, base + name, name.removeprefix(base)):
             if name_there in known:
                 yield known[name_there]
-    if value is not None:
-        yield from (tensor for tensor in state.values() if tensor.shape == value.shape)
+    if shape is not None:
+        yield from (tensor for tensor in state.values() if tensor.shape == shape)
 
 
 def _unused(module: Any, name: str) -> bool:

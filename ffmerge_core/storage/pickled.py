@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +44,13 @@ def entries_in_bins(files: Iterable[Path]) -> dict[str, Entry]:
                     f"{path} holds {str(name)[:60]!r} as a {type(tensor).__name__}; names of plain "
                     "tensors were expected. Save the model again as safetensors."
                 )
-            found[name] = Entry(tensor.dtype, tuple(tensor.shape), partial(_copy, tensor))
+            found[name] = Entry.of(tensor)
     return found
 
 
 def _is_plain(tensor: Any) -> bool:
     plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided
     return plain and tensor.dtype in TYPES.values() and tensor.device.type == "cpu"
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    """In memory of its own."""
-    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _read(path: Path) -> Mapping[Any, Any]:

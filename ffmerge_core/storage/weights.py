@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ffmerge_core.errors import SourceError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# Numbers that are compared at a time: what fits into a processor's cache.
+_PIECE = 1_000_000
 _COMPILED, _PARALLEL = "._orig_mod.", "module."
 TYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -38,16 +41,27 @@ TYPES: Mapping[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor that can be read. read: its values as they are in the file."""
+    """A tensor that can be read.
+
+    read: its values as they are in the file. pieces: the same, flat, a piece after the other; one
+    is gone when the next is there.
+    """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    pieces: Callable[[], Iterator[Tensor]]
 
     @classmethod
     def of(cls, tensor: Tensor) -> Entry:
         """One that is in memory already."""
-        return cls(tensor.dtype, tuple(tensor.shape), lambda: tensor)
+        return cls(
+            tensor.dtype,
+            tuple(tensor.shape),
+            # One of its own: the memory may be a file's, or another tensor's.
+            lambda: tensor.detach().clone(memory_format=torch.contiguous_format),
+            lambda: iter(torch.split(tensor.detach().reshape(-1), _PIECE)),
+        )
 
     @property
     def size(self) -> int:
@@ -75,7 +89,8 @@ def entries_in(files: Iterable[Path]) -> dict[str, Entry]:
                 )
             shape = tuple(said["shape"])
             place = start + said["data_offsets"][0]
-            found[name] = Entry(dtype, shape, partial(_read, path, place, dtype, shape))
+            where = (path, place, dtype, shape)
+            found[name] = Entry(dtype, shape, partial(_read, *where), partial(_pieces, *where))
     return found
 
 
@@ -138,15 +153,32 @@ def _read(path: Path, place: int, dtype: torch.dtype, shape: tuple[int, ...]) ->
     tensor = torch.empty(shape, dtype=dtype)
     if not tensor.numel():
         return tensor
-    into, done = tensor.reshape(-1).view(torch.uint8).numpy().data, 0
     with path.open("rb", buffering=0) as file:
         file.seek(place)
-        while done < len(into):
-            # One call may give less than was asked for.
-            if not (got := file.readinto(into[done:])):
-                raise SourceError(f"{path} was cut short while it was read. Try again.")
-            done += got
+        _fill(tensor, file)
     return tensor
+
+
+def _pieces(path: Path, place: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    left = math.prod(shape)
+    into = torch.empty(min(left, _PIECE), dtype=dtype)
+    with path.open("rb", buffering=0) as file:
+        file.seek(place)
+        while left:
+            piece = into[: min(left, _PIECE)]
+            _fill(piece, file)
+            left -= piece.numel()
+            yield piece
+
+
+def _fill(tensor: Tensor, file: FileIO) -> None:
+    """Read the bytes that stand next in a file."""
+    into, done = tensor.reshape(-1).view(torch.uint8).numpy().data, 0
+    while done < len(into):
+        # One call may give less than was asked for.
+        if not (got := file.readinto(into[done:])):
+            raise SourceError(f"{file.name} was cut short while it was read. Try again.")
+        done += got
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -145,3 +145,23 @@ def test_a_layer_less_is_read_by_its_library(row: Row, tmp_path: Path) -> None:
         folder = fm.save(small, tmp_path / layout, layout=layout).folder
         assert torch.equal(logits(fm.load(folder).model, batch), after)
     assert torch.equal(logits(plainly(row, folder), batch), after)
+
+
+ODD = ("Phi3ForCausalLM", "beit_base_patch16_224", "eva02_base_patch14_224", "cait_xxs24_224",
+       "swinv2_tiny_window8_256", "Dinov2ForImageClassification", "BertModel")  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [each for each in ROWS if each.what in ODD], ids=str)
+def test_what_is_built_oddly_is_reduced_and_rounded_too(row: Row, tmp_path: Path) -> None:
+    """Packed, normed, in stages, or with a matrix that attention multiplies by itself."""
+    original = row.build()
+    model = fm.load(write(row, original, tmp_path / "original"), task=NoiseTask(original))
+    batch, name = model.family.example(original), model.sublayers[1].name
+    feats = fm.calibrate(model, tokens=30)
+    merged = fm.apply(model, fm.MergePlan(((model.sublayers[0].name, name),)), feats)
+    small = [fm.apply(model, plan) for plan in (fm.DropFF((name,)), fm.Factor((name,), 2))]
+    for number, made in enumerate([*small, fm.quantize(merged)]):
+        after = logits(made.model, batch)
+        assert bool(after.isfinite().all())
+        again = fm.load(fm.save(made, tmp_path / str(number)).folder)
+        assert torch.equal(logits(again.model, batch), after)

@@ -19,7 +19,7 @@ from torch import nn
 import ffmerge_core as fm
 from ffmerge_core.errors import SourceError
 from ffmerge_core.models.structure import plain_state
-from ffmerge_core.storage.comparing import refuse_changes, refuse_other_values, same_bits
+from ffmerge_core.storage.comparing import holds, refuse_changes, refuse_other_values
 from ffmerge_core.storage.layouts import LAYOUTS
 from ffmerge_core.storage.weights import Entry, entries_in, in_memory
 from tests.conftest import transformers_vit
@@ -150,10 +150,29 @@ def test_a_change_of_a_timm_model_is_found(tmp_path: Path) -> None:
 
 def test_bits_are_compared_not_values() -> None:
     nan = torch.tensor([float("nan"), 0.0])
-    assert same_bits(nan, nan.clone())
-    assert not same_bits(torch.tensor([0.0]), torch.tensor([-0.0]))
-    assert not same_bits(torch.zeros(2), torch.zeros(1, 2))
-    assert not same_bits(torch.zeros(2), torch.zeros(2, dtype=torch.float64))
+    assert holds(nan, Entry.of(nan))
+    assert not holds(torch.tensor([-0.0]), Entry.of(torch.tensor([0.0])))
+    assert not holds(torch.zeros(1, 2), Entry.of(torch.zeros(2)))
+    assert holds(torch.tensor([0.5]), Entry.of(torch.tensor([0.5]).bfloat16()))
+    assert not holds(torch.zeros(2), Entry.of(torch.zeros(2, dtype=torch.int8)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_what_is_longer_than_a_piece_is_compared_to_its_end(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    tensor = torch.arange(2_000_003).remainder(251).to(dtype)
+    save_file({"a": tensor, "b": tensor[:0]}, tmp_path / "one.safetensors")
+    entries = entries_in([tmp_path / "one.safetensors"])
+    entry = entries["a"]
+    assert torch.equal(torch.cat([piece.clone() for piece in entry.pieces()]), tensor)
+    assert torch.equal(entry.read(), tensor)
+    assert holds(in_memory(tensor), entry)
+    assert holds(tensor[:0], entries["b"])
+    for place in (0, 999_999, 1_000_000, 2_000_002):
+        other = tensor.clone()
+        other[place] += 1
+        assert not holds(in_memory(other), entry)
 
 
 def test_names_that_transformers_changes_are_followed(tmp_path: Path) -> None:

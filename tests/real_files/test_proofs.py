@@ -75,7 +75,7 @@ def test_a_wrong_declaration_of_weights_without_power_is_found(mistake: str) -> 
     wrong = {
         "W_in": replace(second, w_in=sublayers[2].w_in),
         "W_out": replace(second, w_out=Slot("blocks.2.mlp.fc2")),
-        "activation": replace(second, act="another"),
+        "activation": replace(second, act="torch.nn.functional.relu"),
         "norm": replace(second, norm=None),
     }
     sublayers[1] = wrong[mistake]
@@ -96,10 +96,10 @@ def test_a_sublayer_of_zeros_merges_with_another(method: str, tmp_path: Path) ->
     assert again.n_parameters == merged.n_parameters
 
 
-def test_a_model_without_its_first_layer_is_a_sentence() -> None:
+def test_an_example_that_cannot_be_made_is_a_sentence() -> None:
     module = timm_vit()
     module.patch_embed = nn.Identity()
-    with pytest.raises(ProofError, match="does not run on a small batch of noise"):
+    with pytest.raises(UnsupportedModelError, match="VisionTransformer has no convolution"):
         fm.load(module)
 
 

@@ -58,6 +58,7 @@ def test_runs_are_listed_newest_first_and_by_source(store):
     assert [run.id for run in store.list()] == ids[::-1]
     assert [run.id for run in store.list("a")] == [ids[2], ids[0]]
     assert store.list("c") == []
+    assert store.sources() == ("a", "b"), "each once, the latest first"
 
 
 def test_failed_and_cancelled_runs_say_so(store):

@@ -260,3 +260,21 @@ def test_classes_matched_by_anything_but_names_are_told(named: bool, tmp_path: P
     told = f"The data was matched to the model's classes {ORDER.format(FOLDER)}." in sentences(tab)
     assert told != named
     assert f"classes: {OWN_NAMES if named else ORDER.format(FOLDER)}" in sentences(tab)
+
+
+def test_models_opened_before_are_a_click_away(tmp_path: Path) -> None:
+    folders = [timm_folder(tmp_path / name, timm_vit()) for name in ("first", "second")]
+    images = pictures(tmp_path / "images", each=5)
+    tab = open_app()
+    assert not [each for each in tab.get("button_group") if each.label == "Opened before"]
+    for folder in folders:
+        tab.text_input(key="folder").set_value(str(folder))
+        tab.radio(key="measured_on").set_value("own").run()
+        tab.text_input(key="folder-path").set_value(str(images))
+        settle(press(tab, "Open model"))
+    other = open_app()
+    pills = other.button_group(key="opened-before")
+    assert pills.options == [str(folder) for folder in reversed(folders)]
+    pills.set_value(str(folders[0])).run()
+    assert other.text_input(key="folder").value == str(folders[0])
+    assert other.button_group(key="opened-before").value is None

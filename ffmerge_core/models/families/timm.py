@@ -104,11 +104,10 @@ def image_example(model: nn.Module) -> Batch:
     from timm.data import resolve_model_data_config
     from torch import nn
 
-    module: Any = model
     patches: Any = submodule(model, _patches(model) or "patch_embed")
     convolutions = (each for each in patches.modules() if isinstance(each, nn.Conv2d))
     first = next(convolutions, None)
-    channels = getattr(module, "in_chans", None) if first is None else first.in_channels
+    channels = getattr(patches, "in_chans", None) if first is None else first.in_channels
     if channels is None:
         raise UnsupportedModelError(
             f"The patch_embed of this {type(model).__name__} has no convolution, so how many "

@@ -25,7 +25,7 @@ from pages._ui.pieces.job_panel import job_panel, latest_job, start_job
 from pages._ui.pieces.opened import open_model
 from pages._ui.pieces.widgets import guarded, next_step
 from pages._ui.state.recipes import check_restorable, restore
-from pages._ui.state.shared import current_workspace, shelf
+from pages._ui.state.shared import current_workspace, run_store, shelf
 from pages._ui.state.subject import Opened, Subject
 from pages._ui.state.uploads import keep
 
@@ -35,6 +35,7 @@ FIDELITY_HELP = (
     "probabilities move. Only the inputs of the data are used."
 )
 SAVED, OWN = "saved", "own"
+MOST_RECENT = 5
 MEASURED_ON = {
     DIGITS: "The built-in digits (image models)",
     SAVED: "The data it was saved with",
@@ -147,6 +148,8 @@ def _folder() -> None:
         st.markdown(
             "Others open if a trial finds their FF sublayers. Every load proves what was found."
         )
+    if recent := _opened_before():
+        st.pills("Opened before", recent, key="opened-before", on_change=_take_opened_before)
     folder = st.text_input(
         "Folder on this computer, or a model of the hub",
         key="folder",
@@ -174,6 +177,20 @@ def _folder() -> None:
         own = DIGITS if measured_on == DIGITS else None
         data = _given(*given) if given else own
         _open(Opened(folder, data, fidelity, allow_bin=allow_bin))
+
+
+def _opened_before() -> list[str]:
+    """The last few models that were opened on this server or have runs; demos have cards."""
+    here = [subject.source for subject in reversed(shelf().subjects.values())]
+    known = dict.fromkeys((*here, *run_store().sources()))
+    return [source for source in known if not source.startswith(demos.PREFIX)][:MOST_RECENT]
+
+
+def _take_opened_before() -> None:
+    """Put the model that was clicked into the field."""
+    if chosen := st.session_state["opened-before"]:
+        st.session_state["folder"] = chosen
+        st.session_state["opened-before"] = None
 
 
 def _formats() -> str:
