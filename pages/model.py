@@ -40,7 +40,10 @@ def overview(subject: Subject) -> None:
             say = metric(name)
             st.metric(f"Validation {name}", say.text(figure.value), help=say.help, width="content")
     st.caption(f"Validation: {score_text(score, subject.examples)}")
-    matched = (score.get("notes") or {}).get("classes", OWN_NAMES)
+    notes = score.get("notes") or {}
+    if "carved" in notes.get("splits", ""):
+        st.caption(f"Splits: {notes['splits']}.")
+    matched = notes.get("classes", OWN_NAMES)
     if matched != OWN_NAMES:
         st.info(f"The data was matched to the model's classes {matched}.")
     if subject.opened.fidelity:

@@ -70,19 +70,21 @@ def keep_rows(data: HubData, asked: object, read: Read) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = dict(zip(map(str, range(99)), zip(*read.rows, strict=True), strict=False))
-    table = pa.table({name: list(values) for name, values in columns.items()})
-    table = table.replace_schema_metadata({"more": json.dumps(read.more)})
+    columns = {str(at): list(values) for at, values in enumerate(zip(*read.rows, strict=True))}
+    try:
+        table = pa.table(columns).replace_schema_metadata({"more": json.dumps(read.more)})
+    except pa.ArrowException:  # words and numbers in one column: these are read each time
+        return
     path = f"{_key(data.config, asked)}.parquet"
     _whole(_place(data, str(data.revision)), path, lambda draft: parquet.write_table(table, draft))
 
 
 def _place(data: HubData, folder: str) -> Path:
-    from huggingface_hub import cached_assets_path, constants
+    """As huggingface_hub lays out the assets of a library."""
+    from huggingface_hub import constants
 
-    return cached_assets_path(
-        "ffmerge", f"datasets/{data.repo}", folder, assets_dir=constants.HF_ASSETS_CACHE
-    )
+    repo = data.repo.replace("/", "--")
+    return Path(constants.HF_ASSETS_CACHE, "ffmerge", f"datasets--{repo}", folder)
 
 
 def _key(*asked: object) -> str:
@@ -105,6 +107,7 @@ def _whole(place: Path, name: str, write: Any) -> None:
     """Write a file whole or not at all."""
     draft = place / f".{uuid.uuid4().hex}"
     with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
         try:
             write(draft)
             os.replace(draft, place / name)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
+from pyarrow import parquet
 
 from tests.models.tiny import gpt2
 from tests.sources.data_sets import REPO, Lay, lead_to
@@ -18,8 +20,7 @@ from tests.sources.test_data import folder_of
 
 @pytest.fixture
 def data_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A server without repositories; `Repository` adds the one of a test."""
-    datasets = pytest.importorskip("datasets")
+    """A server without repositories; `lay` adds those of a test."""
     with serving(Hub({})) as server:
         address = server.address
         lead_to(address, monkeypatch)
@@ -38,8 +39,6 @@ def data_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def lay(data_hub: Hub, tmp_path: Path) -> Lay:
     """Put files, by their names, into a repository at a commit."""
-
-    parquet = pytest.importorskip("pyarrow.parquet")
 
     def put(files: dict[str, Any], repo: str = REPO, commit: str = COMMIT) -> Path:
         place = tmp_path / repo.replace("/", "-") / commit[:4]

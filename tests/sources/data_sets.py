@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
 import pytest
 from huggingface_hub import constants
 
 from tests.sources.test_data import WORDS
-
-datasets = pytest.importorskip("datasets")
-pa = pytest.importorskip("pyarrow")
 
 REPO = "someone/data"
 Lay = Callable[..., Path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from ffmerge_core.sources.presets import PRESETS
 from ffmerge_core.tasks.kinds import TASKS
 from tests.conftest import transformers_vit
 from tests.models.tiny import marian
-from tests.sources.data_sets import Lay, pa, sentences
+from tests.sources.data_sets import Lay, sentences
 from tests.sources.hub_server import COMMIT, Hub
 from tests.sources.test_data import folder_of
 from tests.sources.test_hub_images import pictures

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
@@ -11,7 +13,7 @@ from transformers import BertConfig, BertForMaskedLM
 import ffmerge_core as fm
 from ffmerge_core.errors import DataError
 from tests.conftest import randomise
-from tests.sources.data_sets import Lay, datasets, pa
+from tests.sources.data_sets import Lay
 from tests.sources.hub_server import Hub
 from tests.tasks.test_masked_language_modeling import CONTEXT, SPECIAL, masking_tokenizer
 from tests.tasks.test_text_classification import CLASSES, bert

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import ffmerge_core as fm
 from ffmerge_core.errors import Cancelled, DataError
@@ -15,20 +18,9 @@ from ffmerge_core.sources.data_names import hub_data
 from ffmerge_core.sources.hub_tasks import hub_labelled, hub_texts
 from ffmerge_core.tasks.own_data import splits_by_hash
 from tests.models.tiny import marian
-from tests.sources.data_sets import (
-    REPO,
-    THREE,
-    Lay,
-    datasets,
-    pa,
-    sentences,
-    silent,
-    texts,
-)
+from tests.sources.data_sets import REPO, THREE, Lay, sentences, silent, texts
 from tests.sources.hub_server import COMMIT, Hub
 from tests.sources.test_data import folder_of
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def test_a_data_set_with_three_splits_is_taken_as_it_is(

@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -16,12 +18,7 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.sources import hub_tasks
 from ffmerge_core.sources.preparing import preparation_of
 from tests.conftest import transformers_vit
-from tests.sources.data_sets import (
-    REPO,
-    Lay,
-    datasets,
-    pa,
-)
+from tests.sources.data_sets import REPO, Lay
 from tests.sources.hub_server import COMMIT, Hub
 from tests.sources.test_data import folder_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
@@ -15,17 +16,8 @@ from ffmerge_core.compression.running import pinned
 from ffmerge_core.errors import DataError, PlanError
 from ffmerge_core.sources.data import data_name
 from ffmerge_core.sources.data_names import hub_data
-from ffmerge_core.sources.hub_tasks import hub_texts
-from tests.sources.data_sets import (
-    REPO,
-    THREE,
-    Lay,
-    datasets,
-    lead_to,
-    sentences,
-    silent,
-    texts,
-)
+from ffmerge_core.sources.hub_tasks import hub_labelled, hub_texts
+from tests.sources.data_sets import REPO, THREE, Lay, lead_to, sentences, silent, texts
 from tests.sources.hub_server import COMMIT, OLDER, Hub
 
 
@@ -202,6 +194,28 @@ def test_what_was_kept_and_is_damaged_is_read_again(
         kept.write_bytes(kept.read_bytes()[:-9])
     assert hub_texts(data, silent) == before
     assert data_hub.seen
+
+
+def test_where_nothing_can_be_kept_it_is_read_each_time(
+    data_hub: Hub, lay: Lay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(THREE)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "file"))
+    for _ in range(2):
+        data_hub.seen.clear()
+        own = hub_texts(hub_data(data_name(f"hf:{REPO}") or ""), silent)
+        assert list(own.texts["train"]) == sentences(40)
+        assert data_hub.sent("train-00000-of-00001.parquet")
+
+
+def test_words_and_numbers_in_one_column(data_hub: Hub, lay: Lay) -> None:
+    # `datasets` reads a CSV by 10,000 rows, and numbers where all of them are numbers.
+    rows = [f"{i},text {i}" for i in range(10_000)] + ["odd,one more"]
+    lay({"train.csv": "label,text\n" + "\n".join(rows)})
+    own = hub_labelled(hub_data(f"hf:{REPO}@{COMMIT}"), True, silent)
+    found = {text: label for each in own.pairs.values() for label, text in each}
+    assert (found["one more"], found["text 7"], len(found)) == ("odd", "7", 10_001)
 
 
 def test_without_the_library_it_says_what_to_install(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages._ui.state.shared import workspace_store
 from tests.sources.conftest import data_hub, lay  # noqa: F401
-from tests.sources.data_sets import Lay, pa
+from tests.sources.data_sets import Lay
 from tests.sources.hub_server import COMMIT, Hub
 from tests.ui.pages_support import id_of, open_app, press, sentences
 
