@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT, OLDER = "a" * 40, "b" * 40
+_PORTS: set[int] = set()
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Hub:
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server = _on_a_new_port(hub)
     server.daemon_threads = True
     hub.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -54,6 +55,17 @@ def serving(hub: Hub) -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _on_a_new_port(hub: Hub) -> ThreadingHTTPServer:
+    """The libraries remember, by its address, what a hub has: no two tests share one."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    if server.server_port in _PORTS:
+        other = _on_a_new_port(hub)  # while this one still holds its port
+        server.server_close()
+        return other
+    _PORTS.add(server.server_port)
+    return server
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
