@@ -119,7 +119,10 @@ def test_what_cannot_be_met_is_a_sentence_and_no_run(
             ("demo:gpt2-code", "--recipe", "FILE"),
             "demo:vit-digits, not of demo:gpt2-code",
         ),
-        (("--recipe", "FILE", "--data", "digits"), "Leave out --data, --fidelity and"),
+        (
+            ("--recipe", "FILE", "--data", "digits"),
+            "Leave out --data, --fidelity, --tokenize and --allow-bin",
+        ),
         ((DEMO, "--recipe", "FILE", "--kind", "control"), "this recipe has no recovery"),
         ((DEMO, "--parameters", 0), "--parameters"),
         ((DEMO, "--recipe", "FILE", "--kind", "best"), "--kind"),
