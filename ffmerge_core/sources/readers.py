@@ -77,7 +77,14 @@ def masked_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) 
     from ffmerge_core.tasks.masked_language_modeling import MaskedLanguageModeling
 
     own = _texts(path, report)
-    return MaskedLanguageModeling(own.name, _tokenizer(model), own.texts, _room(model), own.notes)
+    return MaskedLanguageModeling(
+        own.name,
+        _tokenizer(model),
+        own.texts,
+        _room(model),
+        own.notes,
+        known=_known(model, "get_input_embeddings"),
+    )
 
 
 def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report) -> Task:
@@ -101,6 +108,7 @@ def labelled_texts(model: LoadedModel, path: str, fidelity: bool, report: Report
         },
         _room(model),
         own.notes if fidelity else {"classes": matched.by, **own.notes},
+        known=_known(model, "get_input_embeddings"),
     )
 
 

@@ -11,7 +11,7 @@ from ffmerge_core.tasks.batch import Batch
 from ffmerge_core.tasks.language_modeling import STACK, LanguageModeling
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TextEncoding(LanguageModeling):
     """The inputs of a model that reads text; by itself it has no score.
 

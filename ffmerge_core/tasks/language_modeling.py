@@ -10,24 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from hashlib import sha256
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, eval_mode
+from ffmerge_core.tasks.documents import Documents
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of, token_losses
 from ffmerge_core.tasks.token_bytes import bytes_of
-from ffmerge_core.tasks.vocabulary import Vocabulary
 from ffmerge_core.tasks.windows import Stream, Window, moving, padded, side_by_side
 
 if TYPE_CHECKING:
@@ -41,8 +38,8 @@ QUICK_WINDOWS = 256
 _WINDOWS_A_BATCH = 8
 
 
-@dataclass(frozen=True, eq=False)
-class LanguageModeling:
+@dataclass(frozen=True, eq=False, repr=False)
+class LanguageModeling(Documents):
     """A `Task` for models that take token ids and return `.logits`: perplexity and bits per byte.
 
     Parameters
@@ -86,33 +83,9 @@ class LanguageModeling:
     examples = "windows"
     unit = "documents"
 
-    def __post_init__(self) -> None:
-        for split in get_args(Split):
-            if not any(self.texts.get(split, ())):
-                raise DataError(f"The {split} split of {self.data} has no text.")
-        if self.context < 4:
-            raise DataError(f"A context of {self.context} tokens was found; 4 or more are needed.")
-
-    def __repr__(self) -> str:
-        sizes = " + ".join(f"{len(self.texts[split]):,}" for split in get_args(Split))
-        return showing.line(self, f"{self.data}: {sizes} documents, context {self.context:,}")
-
-    @cached_property
-    def revision(self) -> str:
-        """SHA-256 of every document, split by split."""
-        digest = sha256()
-        for split in get_args(Split):
-            for text in self.texts[split]:
-                digest.update(f"{split} {sha256(text.encode()).hexdigest()}\n".encode())
-        return digest.hexdigest()
-
     def size(self, split: Split) -> int:
         """Windows that a split is scored by."""
         return len(self.windows(split))
-
-    def count(self, split: Split) -> int:
-        """Documents in a split."""
-        return len(self.texts[split])
 
     def calibration(self, seed: int, batch_size: int = _WINDOWS_A_BATCH) -> Iterator[Batch]:
         """Windows of the training split, one a document before a second of any, in a drawn order.
@@ -222,10 +195,6 @@ class LanguageModeling:
             chosen = np.linspace(0, len(windows) - 1, QUICK_WINDOWS).round().astype(int)
             return [windows[index] for index in chosen]
         return windows
-
-    @property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.tokenizer, self.known, self.data)
 
     def _side_by_side(self, windows: Sequence[Window]) -> Iterator[list[Window]]:
         for batch in side_by_side(windows):

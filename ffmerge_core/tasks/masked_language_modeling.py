@@ -10,22 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from hashlib import sha256
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffmerge_core import showing
 from ffmerge_core.errors import DataError
 from ffmerge_core.progress import Report, silent
 from ffmerge_core.tasks.batch import IGNORED, Batch, Split, batches, eval_mode
+from ffmerge_core.tasks.documents import Documents
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of, token_losses
+from ffmerge_core.tasks.windows import padded
 
 if TYPE_CHECKING:
     Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
@@ -34,7 +34,7 @@ STACK = "encoder"
 SHARE = 0.15
 # Pieces of the validation split that are scored, evenly spread: choices want an answer soon.
 QUICK_PIECES = 256
-_TOKENS_A_BATCH = 4096  # bounds the memory of the logits
+_PIECES_A_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class Piece:
     hidden: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class MaskedLanguageModeling:
+@dataclass(frozen=True, eq=False, repr=False)
+class MaskedLanguageModeling(Documents):
     """A `Task` for encoders that fill in hidden tokens: pseudo-perplexity.
 
     Parameters
@@ -62,6 +62,9 @@ class MaskedLanguageModeling:
         Tokens that the model reads at once, special ones included.
     notes : mapping of str to str, optional
         How the data was read; every score carries them.
+
+    known : int, optional
+        How many token ids the model has; one beyond is refused where a text holds it.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class MaskedLanguageModeling:
     texts: Mapping[Split, Sequence[str]]
     context: int
     notes: Mapping[str, str] = field(default_factory=dict)
+    known: int | None = None
     _pieces: dict[Split, list[Piece]] = field(default_factory=dict, repr=False)
 
     kind = "masked-language-modeling"
@@ -88,11 +92,7 @@ class MaskedLanguageModeling:
     unit = "documents"
 
     def __post_init__(self) -> None:
-        for split in get_args(Split):
-            if not any(self.texts.get(split, ())):
-                raise DataError(f"The {split} split of {self.data} has no text.")
-        if self.context < 4:
-            raise DataError(f"A context of {self.context} tokens was found; 4 or more are needed.")
+        super().__post_init__()
         if not self.tokenizer.is_fast or self.tokenizer.mask_token_id is None:
             raise DataError(
                 f"The tokenizer of {self.data} ({type(self.tokenizer).__name__}) has no mask token "
@@ -100,26 +100,9 @@ class MaskedLanguageModeling:
                 "tokenizer.json beside the weights."
             )
 
-    def __repr__(self) -> str:
-        sizes = " + ".join(f"{len(self.texts[split]):,}" for split in get_args(Split))
-        return showing.line(self, f"{self.data}: {sizes} documents, context {self.context:,}")
-
-    @cached_property
-    def revision(self) -> str:
-        """SHA-256 of every document, split by split."""
-        digest = sha256()
-        for split in get_args(Split):
-            for text in self.texts[split]:
-                digest.update(f"{split} {sha256(text.encode()).hexdigest()}\n".encode())
-        return digest.hexdigest()
-
     def size(self, split: Split) -> int:
         """Pieces that a split is scored by."""
         return len(self.scored(split))
-
-    def count(self, split: Split) -> int:
-        """Documents in a split."""
-        return len(self.texts[split])
 
     def pieces(self, split: Split) -> list[Piece]:
         """All pieces of a split, in the order of its documents; encoded once."""
@@ -138,7 +121,7 @@ class MaskedLanguageModeling:
         chosen = np.linspace(0, len(pieces) - 1, QUICK_PIECES).round().astype(int)
         return [pieces[index] for index in chosen]
 
-    def calibration(self, seed: int, batch_size: int = 16) -> Iterator[Batch]:
+    def calibration(self, seed: int, batch_size: int = _PIECES_A_BATCH) -> Iterator[Batch]:
         """The training split once, in an order drawn from `seed`, tokens hidden as in scoring.
 
         Documents are encoded when their turn comes, so never all of a large split at once.
@@ -201,7 +184,7 @@ class MaskedLanguageModeling:
                 yield pieces[place]
 
     def _encode(self, text: str) -> Iterator[Piece]:
-        found = self.tokenizer(
+        found = self._vocabulary.encoded(
             text,
             truncation=True,
             max_length=self.context,
@@ -213,21 +196,21 @@ class MaskedLanguageModeling:
             if not all(special):
                 # 31 bits of it: a generator on a CPU hears 32.
                 seed = int.from_bytes(sha256(str(row).encode()).digest()[:4], "big") >> 1
-                ids, words = torch.tensor(row), ~torch.tensor(special).bool()
+                ids = self._vocabulary.checked(torch.tensor(row))
+                words = ~torch.tensor(special).bool()
                 yield _hide(ids, words, torch.Generator().manual_seed(seed))
 
-    def _side_by_side(self, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-        longest = max(len(piece.ids) for piece in pieces)
-        return batches(pieces, max(1, _TOKENS_A_BATCH // longest))
+    def _side_by_side(self, pieces: Sequence[Piece]) -> Iterator[Sequence[Piece]]:
+        for part in self._vocabulary.within_bounds(len(piece.ids) for piece in pieces):
+            yield from batches(pieces[part], _PIECES_A_BATCH)
 
     def _batch(self, pieces: Sequence[Piece]) -> Batch:
         """Pieces side by side with their hidden tokens masked, the shorter ones padded."""
         shown = [
             piece.ids.masked_fill(piece.hidden, self.tokenizer.mask_token_id) for piece in pieces
         ]
-        # What stands in padded positions does not matter; any known token will do.
-        ids = _padded(shown, self.tokenizer.pad_token_id or 0)
-        real = _padded([torch.ones_like(piece.ids) for piece in pieces], 0)
+        ids = padded(shown, self._vocabulary.padding)
+        real = padded([torch.ones_like(piece.ids) for piece in pieces], 0)
         return Batch(kwargs={"input_ids": ids, "attention_mask": real}, masks={STACK: real.bool()})
 
 
@@ -243,8 +226,4 @@ def _hide(ids: Tensor, words: Tensor, generator: torch.Generator) -> Piece:
 
 def _targets(pieces: Sequence[Piece]) -> Tensor:
     """(pieces, tokens) int64: the token behind each mask, IGNORED elsewhere."""
-    return _padded([piece.ids.masked_fill(~piece.hidden, IGNORED) for piece in pieces], IGNORED)
-
-
-def _padded(rows: Sequence[Tensor], value: int) -> Tensor:
-    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+    return padded([piece.ids.masked_fill(~piece.hidden, IGNORED) for piece in pieces], IGNORED)

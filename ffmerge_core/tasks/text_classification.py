@@ -19,6 +19,8 @@ from ffmerge_core.tasks.batch import Batch, Split, batches, endless, eval_mode
 from ffmerge_core.tasks.evaluation import Evaluation
 from ffmerge_core.tasks.measures import LOSS, Measure
 from ffmerge_core.tasks.outputs import cross_entropy, logits_in, logits_of
+from ffmerge_core.tasks.vocabulary import Vocabulary
+from ffmerge_core.tasks.windows import padded
 
 if TYPE_CHECKING:
     Tokenizer = Any  # transformers' PreTrainedTokenizerBase, which has no useful annotations
@@ -45,6 +47,8 @@ class TextClassification:
         Tokens of a text; what is beyond is cut.
     notes : mapping of str to str, optional
         How the data was read; every score carries them.
+    known : int, optional
+        How many token ids the model has; one beyond is refused where a text holds it.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class TextClassification:
     examples_of: Mapping[Split, Sequence[tuple[int, str]]]
     longest: int = 512
     notes: Mapping[str, str] = field(default_factory=dict)
+    known: int | None = None
 
     kind = "text-classification"
     metric = "accuracy"
@@ -167,12 +172,9 @@ class TextClassification:
         )
 
     def _batch(self, texts: Sequence[str]) -> Batch:
-        found = self.tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=self.longest,
-            return_tensors="pt",
-        )
-        inputs = {name: found[name] for name in ("input_ids", "attention_mask")}
-        return Batch(kwargs=inputs, masks={STACK: found["attention_mask"].bool()})
+        vocabulary = Vocabulary(self.tokenizer, self.known, self.data)
+        found = vocabulary.encoded(list(texts), truncation=True, max_length=self.longest)
+        rows = [vocabulary.checked(torch.tensor(ids)) for ids in found["input_ids"]]
+        ids = padded(rows, vocabulary.padding)
+        real = padded([torch.ones_like(row) for row in rows], 0)
+        return Batch(kwargs={"input_ids": ids, "attention_mask": real}, masks={STACK: real.bool()})

@@ -156,3 +156,19 @@ def _no_spaces() -> PreTrainedTokenizerFast:
     tokenizer = masking_tokenizer()
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
+
+
+def test_padding_beyond_the_model_s_table_is_another_token() -> None:
+    tokenizer = masking_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "[NEW]"})
+    size = len(SPECIAL) + len(LETTERS)
+    assert tokenizer.pad_token_id >= size
+    plain, added = (
+        task(tokenizer=each, known=size).evaluate(bert().eval(), "validation")
+        for each in (masking_tokenizer(), tokenizer)
+    )
+    assert added.loss == pytest.approx(plain.loss, rel=1e-6)
+    with pytest.raises(DataError, match=r"holds the token '\[NEW\]', whose id is"):
+        task(tokenizer=tokenizer, known=size, texts={**task().texts, "test": ("a[NEW]b",)}).size(
+            "test"
+        )

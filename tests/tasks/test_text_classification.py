@@ -113,3 +113,14 @@ def test_what_cannot_be_is_a_sentence() -> None:
         task(examples_of={**task().examples_of, "test": [(5, "text")]})
     with pytest.raises(DataError, match=r"logits of shape \(10, 4\) for 10 texts of 3 classes"):
         task().evaluate(bert(labels=4), "validation")
+
+
+def test_padding_beyond_the_model_s_table_is_another_token() -> None:
+    tokenizer = masking_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "[NEW]"})
+    known = len(SPECIAL) + len(LETTERS)
+    plain, added = (
+        task(tokenizer=each, known=known).evaluate(bert(), "validation")
+        for each in (masking_tokenizer(), tokenizer)
+    )
+    assert added.loss == pytest.approx(plain.loss, rel=1e-6)
