@@ -15,7 +15,8 @@ from ffmerge_core.errors import DataError
 from ffmerge_core.models.families.vision import pretrained_cfg
 from ffmerge_core.models.loaded import LoadedModel
 from ffmerge_core.storage.folders import PROCESSORS
-from ffmerge_core.tasks.image_classification import ImageClassification
+from ffmerge_core.storage.library import one_line
+from ffmerge_core.tasks.image_classification import ImageClassification, of_channels
 from ffmerge_core.tasks.preparation import Preparation, stretched
 
 Shape = tuple[int, int, int]
@@ -56,7 +57,9 @@ def _by_timm(model: LoadedModel, cfg: dict[str, Any], shape: Shape) -> Preparati
     try:
         # The size is that of the model as it was built; a configuration may be of another.
         config = resolve_data_config({"input_size": shape}, pretrained_cfg=cfg)
-        mean, std = (_per_channel(config[name], channels) for name in ("mean", "std"))
+        mean, std = (
+            of_channels(tuple(map(float, config[name])), channels) for name in ("mean", "std")
+        )
         transform = create_transform(**config | {"mean": mean, "std": std}, normalize=False)
 
         def pixels(plain: Image.Image) -> Tensor:
@@ -67,7 +70,7 @@ def _by_timm(model: LoadedModel, cfg: dict[str, Any], shape: Shape) -> Preparati
     except Exception as error:  # whatever a wrong configuration makes of timm's functions
         raise DataError(
             f"timm cannot prepare images as the configuration of {model.source} says "
-            f"({_one_line(error)}). Correct its mean, std, crop_pct, crop_mode or interpolation."
+            f"({one_line(error)}). Correct its mean, std, crop_pct, crop_mode or interpolation."
         ) from None
     how = (
         f"timm's transform to {_size(shape)}: {config['interpolation']}, "
@@ -98,7 +101,7 @@ def _by_transformers(model: LoadedModel, shape: Shape) -> Preparation:
     except Exception as error:  # whatever a wrong file makes of a processor
         raise DataError(
             f"transformers cannot prepare images for {_size(shape)} as {name} of {model.source} "
-            f"says ({_one_line(error)}). Save the model's own image processor beside it."
+            f"says ({one_line(error)}). Save the model's own image processor beside it."
         ) from None
 
     def pixels(plain: Image.Image) -> Tensor:
@@ -108,7 +111,7 @@ def _by_transformers(model: LoadedModel, shape: Shape) -> Preparation:
 
     mean, std = (
         # As their file has them: single precision leaves noise behind the seventh digit.
-        _per_channel([float(f"{value:.7g}") for value in each.tolist()], shape[0])
+        of_channels(tuple(float(f"{value:.7g}") for value in each.tolist()), shape[0])
         for each in (-black / (white - black), 1 / (white - black))
     )
     kind = type(processor).__name__
@@ -148,7 +151,7 @@ def feature_extractor_of(model: LoadedModel) -> Any:
         frames = int(found.nb_max_frames)
     except Exception as error:  # whatever a wrong file makes of an extractor, or none
         raise DataError(
-            f"How {model.source} wants its sound is not known ({_one_line(error)}). Put the "
+            f"How {model.source} wants its sound is not known ({one_line(error)}). Put the "
             "model's own preprocessor_config.json beside its weights."
         ) from None
     config: Any = model.model.config
@@ -175,12 +178,6 @@ def _flat(size: Sequence[int], value: int) -> Image.Image:
     return Image.new("L", (size[1], size[0]), value)
 
 
-def _per_channel(found: Sequence[float], channels: int) -> tuple[float, ...]:
-    values = tuple(float(value) for value in found)
-    # Values of colours before a grey image: their mean.
-    return values if len(values) == channels else (sum(values) / len(values),) * channels
-
-
 def _size(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
@@ -188,7 +185,3 @@ def _size(shape: Sequence[int]) -> str:
 def _normal(mean: Sequence[float], std: Sequence[float]) -> str:
     said = (" ".join(f"{value:.4g}" for value in dict.fromkeys(each)) for each in (mean, std))
     return "mean {}, deviation {}".format(*said)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

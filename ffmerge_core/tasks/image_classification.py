@@ -217,7 +217,7 @@ class ImageClassification:
         if (channels, size, size) == self.shape:
             return self
         data = f"{self.data} at {channels}×{size}×{size}"
-        mean, std = (_of_channels(values, channels) for values in (self.mean, self.std))
+        mean, std = (of_channels(values, channels) for values in (self.mean, self.std))
         return replace(self, data=data, fit=(channels, size), mean=mean, std=std)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -271,7 +271,8 @@ def _fit(images: Tensor, channels: int, size: int) -> Tensor:
     return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
-def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value a channel; those of other channels become their mean."""
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
